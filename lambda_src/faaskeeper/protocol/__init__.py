@@ -1,0 +1,1 @@
+"""What gateways and functions say to each other: the service description, request and reply messages."""

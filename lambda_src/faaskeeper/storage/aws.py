@@ -1,0 +1,141 @@
+"""The one seam between FaaSKeeper and AWS.
+
+Everything above calls ``await aws.call("dynamodb", "get_item", TableName=..., Key=...)`` with the operation names
+and parameters of boto3's low-level clients, and gets their response as a dict. Whatever answers such calls can
+run the service: boto3 here, a simulated cloud in the tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+from faaskeeper.storage.errors import (
+    AccessDenied,
+    AwsError,
+    CancellationReason,
+    ConditionFailed,
+    Conflict,
+    NotFound,
+    Throttled,
+    TransactionCancelled,
+    Unavailable,
+)
+
+Response = dict[str, Any]
+
+
+class Aws(Protocol):
+    """Calls one operation of one service. Raises ``AwsError`` or one of its subclasses.
+
+    In responses of ``s3.get_object`` the ``Body`` is bytes.
+    """
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> Response: ...
+
+
+_BY_CODE: dict[str, type[AwsError]] = {
+    "ConditionalCheckFailedException": ConditionFailed,
+    "TransactionConflictException": Conflict,
+    "ProvisionedThroughputExceededException": Throttled,
+    "ThrottlingException": Throttled,
+    "RequestLimitExceeded": Throttled,
+    "RequestThrottled": Throttled,
+    "TooManyRequestsException": Throttled,
+    "SlowDown": Throttled,
+    "ResourceNotFoundException": NotFound,
+    "ParameterNotFound": NotFound,
+    "NoSuchKey": NotFound,
+    "NoSuchBucket": NotFound,
+    "404": NotFound,
+    "AWS.SimpleQueueService.NonExistentQueue": NotFound,
+    "QueueDoesNotExist": NotFound,
+    "AccessDenied": AccessDenied,
+    "AccessDeniedException": AccessDenied,
+    "UnrecognizedClientException": AccessDenied,
+    "InvalidClientTokenId": AccessDenied,
+    "ExpiredToken": AccessDenied,
+    "ExpiredTokenException": AccessDenied,
+    "SignatureDoesNotMatch": AccessDenied,
+}
+
+
+def typed_error(service: str, operation: str, error: Exception) -> AwsError:
+    """The typed form of what boto3 raised."""
+    if isinstance(error, botocore.exceptions.ClientError):
+        response: Any = error.response
+        code = str(response.get("Error", {}).get("Code", "Unknown"))
+        message = str(response.get("Error", {}).get("Message", ""))
+        if code == "TransactionCanceledException":
+            return TransactionCancelled(
+                operation,
+                tuple(
+                    CancellationReason(str(reason.get("Code", "None")), reason.get("Item", {}))
+                    for reason in response.get("CancellationReasons", [])
+                ),
+            )
+        kind = _BY_CODE.get(code)
+        if kind is None and response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            kind = Unavailable
+        return (kind or AwsError)(service, operation, code, message)
+    if isinstance(error, (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError)):
+        return AccessDenied(service, operation, "NoCredentials", str(error))
+    return Unavailable(service, operation, type(error).__name__, str(error))
+
+
+class BotoAws:
+    """Aws by boto3. Its calls block, so each runs in a thread; clients are made at first use and shared.
+
+    ``timeout`` is the read timeout in seconds; calls that wait by design (long polls) must ask for less.
+    The SDK's own retries are off except for one: callers know what may be repeated, the SDK does not.
+    """
+
+    def __init__(
+        self,
+        region: str | None = None,
+        *,
+        threads: int = 32,
+        timeout: float = 25.0,
+        session: boto3.session.Session | None = None,
+    ) -> None:
+        self._session = session or boto3.session.Session(region_name=region)
+        self._config = botocore.config.Config(
+            connect_timeout=3,
+            read_timeout=timeout,
+            retries={"total_max_attempts": 2, "mode": "standard"},
+            max_pool_connections=threads,
+            tcp_keepalive=True,
+        )
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aws")
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> Response:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._call, service, operation, parameters
+        )
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Response:
+        try:
+            response: Response = getattr(self._client(service), operation)(**parameters)
+            if service == "s3" and operation == "get_object":
+                response["Body"] = response["Body"].read()
+            return response
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            raise typed_error(service, operation, error) from error
+
+    def _client(self, service: str) -> Any:
+        with self._lock:
+            if service not in self._clients:
+                # boto3's stubs know only literal service names
+                self._clients[service] = self._session.client(service, config=self._config)  # type: ignore[call-overload]
+            return self._clients[service]

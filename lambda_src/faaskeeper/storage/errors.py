@@ -1,0 +1,59 @@
+"""What a call to AWS can fail with, as types, so that callers decide by meaning and not by error strings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class AwsError(Exception):
+    """A call that AWS refused. ``code`` is AWS's own error code."""
+
+    def __init__(self, service: str, operation: str, code: str, message: str = "") -> None:
+        super().__init__(f"{service} {operation}: {code}: {message}" if message else f"{service} {operation}: {code}")
+        self.service = service
+        self.operation = operation
+        self.code = code
+        self.message = message
+
+
+class ConditionFailed(AwsError):
+    """A condition expression did not hold (ConditionalCheckFailedException)."""
+
+
+class Conflict(AwsError):
+    """A transaction is under way on the item (TransactionConflictException); nothing was done."""
+
+
+class Throttled(AwsError):
+    """Over a throughput limit; nothing was done."""
+
+
+class NotFound(AwsError):
+    """The table, queue, object, parameter or function does not exist."""
+
+
+class AccessDenied(AwsError):
+    """The caller has no permission, or no valid credentials."""
+
+
+class Unavailable(AwsError):
+    """No answer, or a server-side failure: whether the call took effect is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancellationReason:
+    """Why one item of a transaction did not go through; ``code`` is "None" for items that were fine."""
+
+    code: str
+    item: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class TransactionCancelled(AwsError):
+    """A transaction that did not happen. ``reasons`` has one entry an item, in the request's order."""
+
+    def __init__(self, operation: str, reasons: tuple[CancellationReason, ...]) -> None:
+        super().__init__(
+            "dynamodb", operation, "TransactionCanceledException", ", ".join(reason.code for reason in reasons)
+        )
+        self.reasons = reasons
