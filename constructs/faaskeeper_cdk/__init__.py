@@ -1,0 +1,1 @@
+"""AWS CDK constructs that deploy FaaSKeeper, whole or block by block."""
