@@ -1,0 +1,281 @@
+"""The messages on the queues, as JSON: requests from gateways, replies and hints from the sequencer.
+
+Every message carries DATA_VERSION; a receiver refuses another version with ``InvalidMessage``. Bytes are base64,
+data in the bucket is ``[key, length]``, the open ACL is 0, trailing absent fields are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from faaskeeper.protocol.service import DATA_VERSION
+from faaskeeper.znode.errors import Code
+from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Stat, Stored
+from faaskeeper.znode.operations import (
+    AttachSession,
+    Check,
+    CloseSession,
+    Create,
+    CreateSession,
+    Delete,
+    ExpireSession,
+    Multi,
+    Operation,
+    Outcome,
+    Reap,
+    SetAcl,
+    SetData,
+)
+
+
+class InvalidMessage(ValueError):
+    """A message that no gateway or function of this version can have sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """On whose behalf: a session's id, the attach epoch of its connection, the password that proves it, and what
+    its connection authenticated with. ``credentials`` are (scheme, credential) as in ZooKeeper's auth request,
+    so that the sequencer itself derives the ids; an ``ip`` credential is the client's address.
+    Session 0 is the service itself (reaper, janitor)."""
+
+    session: int
+    epoch: int = 0
+    password: bytes = b""
+    credentials: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One operation. ``number`` is unique within the gateway and increases in sending order."""
+
+    principal: Principal
+    number: int
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMessage:
+    """What one gateway (or function) sends at once."""
+
+    gateway: str
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyMessage:
+    """From the sequencer to one gateway: outcomes by request number, and the news that came with them.
+
+    ``zxid`` is complete: all of its transaction and those before are visible. ``events`` are all that fired in
+    (``base``, ``zxid``], or None if they must be read from the ledger. ``detached`` are (session, epoch) whose
+    connections, if they still exist, must be closed: the session ended or came back elsewhere.
+    """
+
+    zxid: int
+    base: int
+    outcomes: tuple[tuple[int, Outcome], ...] = ()
+    events: tuple[Event, ...] | None = ()
+    detached: tuple[tuple[int, int], ...] = ()
+
+
+def encode_requests(message: RequestMessage) -> str:
+    principals: dict[Principal, int] = {}
+    requests = [
+        [principals.setdefault(request.principal, len(principals)), request.number, *_pack_operation(request.operation)]
+        for request in message.requests
+    ]
+    return _dump(
+        {
+            "v": DATA_VERSION,
+            "gateway": message.gateway,
+            "principals": [
+                [p.session, p.epoch, _pack_bytes(p.password), [list(c) for c in p.credentials]] for p in principals
+            ],
+            "requests": requests,
+        }
+    )
+
+
+def decode_requests(text: str) -> RequestMessage:
+    """Raises InvalidMessage."""
+
+    def build(document: Any) -> RequestMessage:
+        principals = [
+            Principal(int(session), int(epoch), _unpack_bytes(password), tuple((str(s), str(c)) for s, c in credentials))
+            for session, epoch, password, credentials in document["principals"]
+        ]
+        return RequestMessage(
+            str(document["gateway"]),
+            tuple(
+                Request(principals[index], int(number), _unpack_operation(tag, fields))
+                for index, number, tag, *fields in document["requests"]
+            ),
+        )
+
+    return _load(text, build)
+
+
+def encode_reply(message: ReplyMessage) -> str:
+    return _dump(
+        {
+            "v": DATA_VERSION,
+            "zxid": message.zxid,
+            "base": message.base,
+            "outcomes": [[number, *pack_outcome(outcome)] for number, outcome in message.outcomes],
+            "events": None if message.events is None else [pack_event(event) for event in message.events],
+            "detached": [list(pair) for pair in message.detached],
+        }
+    )
+
+
+def decode_reply(text: str) -> ReplyMessage:
+    """Raises InvalidMessage."""
+
+    def build(document: Any) -> ReplyMessage:
+        events = document["events"]
+        return ReplyMessage(
+            int(document["zxid"]),
+            int(document["base"]),
+            tuple((int(number), unpack_outcome(fields)) for number, *fields in document["outcomes"]),
+            None if events is None else tuple(unpack_event(event) for event in events),
+            tuple((int(session), int(epoch)) for session, epoch in document["detached"]),
+        )
+
+    return _load(text, build)
+
+
+def pack_outcome(outcome: Outcome) -> list[Any]:
+    """A JSON-ready list, short because the head of the ledger holds it too."""
+    packed = [
+        int(outcome.code),
+        outcome.zxid,
+        outcome.path,
+        None if outcome.stat is None else list(outcome.stat),
+        None if outcome.results is None else [pack_outcome(result) for result in outcome.results],
+        None if outcome.session is None else list(outcome.session),
+    ]
+    while packed[-1] is None:
+        packed.pop()
+    return packed
+
+
+def unpack_outcome(fields: list[Any]) -> Outcome:
+    code, zxid, path, stat, results, session = fields + [None] * (6 - len(fields))
+    return Outcome(
+        Code(code),
+        int(zxid),
+        path,
+        None if stat is None else Stat(*stat),
+        None if results is None else tuple(unpack_outcome(result) for result in results),
+        None if session is None else (int(session[0]), int(session[1])),
+    )
+
+
+def pack_event(event: Event) -> list[Any]:
+    packed: list[Any] = [event.zxid, event.path, int(event.kind)]
+    return packed if event.acl == OPEN_ACL else [*packed, pack_acl(event.acl)]
+
+
+def unpack_event(fields: list[Any]) -> Event:
+    zxid, path, kind, *acl = fields
+    return Event(int(zxid), str(path), EventKind(kind), unpack_acl(acl[0]) if acl else OPEN_ACL)
+
+
+def pack_acl(acl: tuple[Acl, ...]) -> Any:
+    return 0 if acl == OPEN_ACL else [list(entry) for entry in acl]
+
+
+def unpack_acl(packed: Any) -> tuple[Acl, ...]:
+    return OPEN_ACL if packed == 0 else tuple(Acl(int(perms), scheme, ident) for perms, scheme, ident in packed)
+
+
+def _pack_bytes(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _unpack_bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _pack_data(data: Data) -> Any:
+    if isinstance(data, Stored):
+        raise TypeError("a request carries data or a blob's key, never stored data")
+    if data is None:
+        return None
+    return [data.key, data.length] if isinstance(data, Blob) else _pack_bytes(data)
+
+
+def _unpack_data(packed: Any) -> Data:
+    if packed is None:
+        return None
+    return _unpack_bytes(packed) if isinstance(packed, str) else Blob(str(packed[0]), int(packed[1]))
+
+
+_T = TypeVar("_T")
+_Pack = Callable[[Any], list[Any]]
+_Unpack = Callable[..., Operation]
+
+_OPERATIONS: dict[str, tuple[type[Any], _Pack, _Unpack]] = {
+    "create": (
+        Create,
+        lambda o: [o.path, _pack_data(o.data), pack_acl(o.acl), o.flags, *([] if o.ttl is None else [o.ttl])],
+        lambda path, data, acl, flags, ttl=None: Create(path, _unpack_data(data), unpack_acl(acl), flags, ttl),
+    ),
+    "delete": (Delete, lambda o: [o.path, o.version], Delete),
+    "set": (
+        SetData,
+        lambda o: [o.path, _pack_data(o.data), o.version],
+        lambda path, data, version: SetData(path, _unpack_data(data), version),
+    ),
+    "setAcl": (
+        SetAcl,
+        lambda o: [o.path, pack_acl(o.acl), o.version],
+        lambda path, acl, version: SetAcl(path, unpack_acl(acl), version),
+    ),
+    "check": (Check, lambda o: [o.path, o.version], Check),
+    "multi": (
+        Multi,
+        lambda o: [_pack_operation(operation) for operation in o.operations],
+        lambda *packed: Multi(tuple(_unpack_operation(tag, fields) for tag, *fields in packed)),  # type: ignore[misc]
+    ),
+    "session": (
+        CreateSession,
+        lambda o: [_pack_bytes(o.password_hash), o.timeout],
+        lambda password_hash, timeout: CreateSession(_unpack_bytes(password_hash), timeout),
+    ),
+    "attach": (AttachSession, lambda o: [o.timeout], AttachSession),
+    "close": (CloseSession, lambda _: [], CloseSession),
+    "expire": (ExpireSession, lambda o: [o.epoch], ExpireSession),
+    "reap": (Reap, lambda o: [o.path, o.czxid, o.mzxid, o.pzxid], Reap),
+}
+_TAGS = {kind: tag for tag, (kind, _, _) in _OPERATIONS.items()}
+
+
+def _pack_operation(operation: Operation) -> list[Any]:
+    tag = _TAGS[type(operation)]
+    return [tag, *_OPERATIONS[tag][1](operation)]
+
+
+def _unpack_operation(tag: str, fields: list[Any]) -> Operation:
+    return _OPERATIONS[tag][2](*fields)
+
+
+def _dump(document: dict[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=True)
+
+
+def _load(text: str, build: Callable[[Any], _T]) -> _T:
+    try:
+        document = json.loads(text)
+        if document["v"] != DATA_VERSION:
+            raise InvalidMessage(f"message of data version {document['v']!r}, this software speaks {DATA_VERSION}")
+        return build(document)
+    except InvalidMessage:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, binascii.Error) as error:
+        raise InvalidMessage(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,157 @@
+"""The ledger's head, by which all transactions are ordered, and the records of what fired.
+
+Only the sequencer writes the head, always with ``zxid = :expected``; a gateway reads it to learn which zxids are
+complete, that is, fully visible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import TransactionCancelled
+from faaskeeper.storage.keys import EVENT, Key, event_sort, head_key, pack_key, unpack_key
+from faaskeeper.storage.retry import passing, repeat
+from faaskeeper.znode.model import Event
+from faaskeeper.znode.operations import Outcome
+
+_EVENT_RECORD_BYTES = 300_000
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Position:
+    """Where an operation stands in the requests queue: SQS's SequenceNumber and the index in the message. SQS
+    guarantees that sequence numbers of a message group increase."""
+
+    sequence_number: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The state of the ledger after its last transaction.
+
+    ``zxid`` is the last one, ``base`` the one before that transaction, ``keys`` the items it wrote besides the
+    head. ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the
+    last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
+    ``recursive_epoch`` changes with the set of recursive watches.
+    """
+
+    zxid: int
+    base: int
+    keys: tuple[Key, ...]
+    applied: Position
+    outcomes: tuple[tuple[str, int, Outcome], ...] = ()
+    floor: int = 0
+    recursive_epoch: int = 0
+
+    def attributes(self) -> dict[str, Attribute]:
+        """What a transaction sets; ``floor`` is the janitor's and not among them."""
+        return {
+            "zxid": number(self.zxid),
+            "base": number(self.base),
+            "keys": string(_dump([pack_key(key) for key in self.keys])),
+            "applied": number(self.applied.sequence_number),
+            "applied_index": number(self.applied.index),
+            "outcomes": string(_dump([[g, n, *pack_outcome(outcome)] for g, n, outcome in self.outcomes])),
+            "recursive_epoch": number(self.recursive_epoch),
+        }
+
+
+def head_of(item: Item) -> Head:
+    return Head(
+        zxid=get_number(item, "zxid"),
+        base=get_number(item, "base"),
+        keys=tuple(unpack_key(packed) for packed in json.loads(get_string(item, "keys", "[]"))),
+        applied=Position(get_number(item, "applied"), get_number(item, "applied_index")),
+        outcomes=tuple(
+            (str(gateway), int(request), unpack_outcome(fields))
+            for gateway, request, *fields in json.loads(get_string(item, "outcomes", "[]"))
+        ),
+        floor=get_number(item, "floor"),
+        recursive_epoch=get_number(item, "recursive_epoch"),
+    )
+
+
+async def read_head(aws: Aws, service: Service) -> Head | None:
+    """The head by one strongly consistent GetItem; None before the first transaction. Its transaction may still
+    be becoming visible."""
+    response = await repeat(
+        lambda: aws.call(
+            "dynamodb", "get_item", TableName=service.ledger, Key=head_key().attributes, ConsistentRead=True
+        )
+    )
+    return head_of(response["Item"]) if "Item" in response else None
+
+
+async def confirm_complete(aws: Aws, service: Service, head: Head) -> bool:
+    """Whether ``head`` is still the head and all that its transaction wrote is visible.
+
+    TransactGetItems is refused while a transaction is under way on any of its items (DynamoDB's isolation of
+    transactions), so its success with the same head says both.
+    """
+    try:
+        response = await aws.call(
+            "dynamodb",
+            "transact_get_items",
+            TransactItems=[
+                {"Get": {"TableName": key.table_name(service), "Key": key.attributes}}
+                for key in (head_key(), *head.keys)
+            ],
+        )
+    except TransactionCancelled as error:
+        if passing(error):
+            return False
+        raise
+    return head_of(response["Responses"][0]["Item"]).zxid == head.zxid
+
+
+async def read_events(aws: Aws, service: Service, after: int, upto: int) -> list[Event]:
+    """What fired in the transactions above zxid ``after`` up to ``upto``, in order. Both must be complete."""
+    events: list[Event] = []
+    start: Item | None = None
+    while True:
+        parameters = {} if start is None else {"ExclusiveStartKey": start}
+        response = await repeat(
+            lambda parameters=parameters: aws.call(
+                "dynamodb",
+                "query",
+                TableName=service.ledger,
+                KeyConditionExpression="pk = :event AND sk BETWEEN :first AND :last",
+                ExpressionAttributeValues={
+                    ":event": string(EVENT),
+                    ":first": string(event_sort(after + 1)),
+                    ":last": string(f"{event_sort(upto)}~"),
+                },
+                ConsistentRead=True,
+                **parameters,
+            )
+        )
+        for item in response["Items"]:
+            events.extend(unpack_event(packed) for packed in json.loads(get_string(item, "events")))
+        start = response.get("LastEvaluatedKey")
+        if start is None:
+            return events
+
+
+def event_records(events: Iterable[Event]) -> list[str]:
+    """The events as texts that each fit into an item."""
+    records: list[list[str]] = []
+    size = _EVENT_RECORD_BYTES
+    for event in events:
+        packed = _dump(pack_event(event))
+        if size + len(packed) > _EVENT_RECORD_BYTES:
+            records.append([])
+            size = 0
+        records[-1].append(packed)
+        size += len(packed)
+    return [f"[{','.join(record)}]" for record in records]
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,56 @@
+"""Sending on SQS: requests in one order, replies and hints to a gateway, timers."""
+
+from __future__ import annotations
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.retry import repeat
+
+REQUEST_GROUP = "requests"
+"""The one message group: SQS gives a total order within it, and so the order of all writes."""
+MOST_DELAY = 900
+"""Seconds; the longest DelaySeconds that SQS takes."""
+
+
+def reply_queue_name(service: Service, gateway: str) -> str:
+    return f"{service.reply_prefix}{gateway}"
+
+
+def reply_queue_url(service: Service, gateway: str) -> str:
+    """Queues of one account and region differ only in the name at the end of the URL."""
+    return f"{service.requests.rsplit('/', 1)[0]}/{reply_queue_name(service, gateway)}"
+
+
+async def send_request(aws: Aws, service: Service, body: str, deduplication_id: str, *, seconds: float) -> int:
+    """Sends ``body`` until SQS has it, for at most ``seconds``; returns its SequenceNumber.
+
+    Every try is byte-identical and carries the same deduplication id, so SQS keeps one; ``seconds`` must stay
+    well below the five minutes for which SQS remembers it.
+    """
+    response = await repeat(
+        lambda: aws.call(
+            "sqs",
+            "send_message",
+            QueueUrl=service.requests,
+            MessageBody=body,
+            MessageGroupId=REQUEST_GROUP,
+            MessageDeduplicationId=deduplication_id,
+        ),
+        seconds=seconds,
+    )
+    return int(response.get("SequenceNumber", 0))
+
+
+async def send_reply(aws: Aws, service: Service, gateway: str, body: str) -> None:
+    """Raises NotFound if the gateway's queue is gone."""
+    await repeat(
+        lambda: aws.call("sqs", "send_message", QueueUrl=reply_queue_url(service, gateway), MessageBody=body)
+    )
+
+
+async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> None:
+    """``delay`` in seconds, rounded up and cut to MOST_DELAY: whoever wants more arms the timer again."""
+    seconds = min(MOST_DELAY, max(0, -int(-delay // 1)))
+    await repeat(
+        lambda: aws.call("sqs", "send_message", QueueUrl=service.timers, MessageBody=body, DelaySeconds=seconds)
+    )

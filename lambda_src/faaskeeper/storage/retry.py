@@ -1,0 +1,43 @@
+"""Repeating calls that may be repeated: reads, and writes that are the same however often they happen."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from faaskeeper.storage.errors import AwsError, Conflict, Throttled, TransactionCancelled, Unavailable
+
+T = TypeVar("T")
+
+FIRST_DELAY = 0.01
+LONGEST_DELAY = 0.5
+
+
+def delay(attempt: int) -> float:
+    """Seconds to wait after failed attempt number ``attempt`` (from 0): exponential, with full jitter."""
+    return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2**attempt))
+
+
+def passing(error: AwsError) -> bool:
+    """Whether the same call may succeed a moment later."""
+    if isinstance(error, TransactionCancelled):
+        codes = {reason.code for reason in error.reasons} - {"None"}
+        return codes <= {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+    return isinstance(error, (Conflict, Throttled, Unavailable))
+
+
+async def repeat(call: Callable[[], Awaitable[T]], *, seconds: float = 5.0) -> T:
+    """``call`` until it succeeds or fails for good, at most about ``seconds``; then raises its last error."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    attempt = 0
+    while True:
+        try:
+            return await call()
+        except AwsError as error:
+            pause = delay(attempt)
+            if not passing(error) or asyncio.get_running_loop().time() + pause > deadline:
+                raise
+        await asyncio.sleep(pause)
+        attempt += 1

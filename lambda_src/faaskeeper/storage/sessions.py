@@ -1,0 +1,191 @@
+"""The items of the sessions table: sessions, their ephemerals, and the gateways with their liveness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.attributes import Attribute, Item, binary, get_number, get_string, number, string
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import ConditionFailed
+from faaskeeper.storage.keys import (
+    EPHEMERAL_PREFIX,
+    GATEWAY_SESSION_PREFIX,
+    gateway_key,
+    gateway_partition,
+    session_partition,
+    unhex64,
+)
+from faaskeeper.storage.retry import repeat
+from faaskeeper.znode.model import Session
+
+ALIVE = "alive"
+DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayItem:
+    """A gateway's liveness. ``beat`` only ever grows while ``state`` is ALIVE; ``timeout`` in ms is how long it may
+    stand still; ``timer`` numbers the one chain of timers that watches it."""
+
+    gateway: str
+    beat: int
+    state: str
+    timeout: int
+    timer: int
+
+
+def session_attributes(session: Session) -> dict[str, Attribute]:
+    return {
+        "password_hash": binary(session.password_hash),
+        "timeout": number(session.timeout),
+        "gateway": string(session.gateway),
+        "epoch": number(session.epoch),
+    }
+
+
+def session_of(item: Item) -> Session | None:
+    if "password_hash" not in item:
+        return None
+    return Session(
+        bytes(item["password_hash"]["B"]),
+        get_number(item, "timeout"),
+        get_string(item, "gateway"),
+        get_number(item, "epoch"),
+    )
+
+
+def gateway_of(gateway: str, item: Item) -> GatewayItem | None:
+    if "state" not in item:
+        return None
+    return GatewayItem(
+        gateway,
+        get_number(item, "beat"),
+        get_string(item, "state"),
+        get_number(item, "timeout"),
+        get_number(item, "timer"),
+    )
+
+
+async def read_gateway(aws: Aws, service: Service, gateway: str) -> GatewayItem | None:
+    response = await repeat(
+        lambda: aws.call(
+            "dynamodb",
+            "get_item",
+            TableName=service.sessions,
+            Key=gateway_key(gateway).attributes,
+            ConsistentRead=True,
+        )
+    )
+    return gateway_of(gateway, response.get("Item", {}))
+
+
+async def beat(aws: Aws, service: Service, gateway: str, number_: int, timeout: int) -> bool:
+    """Writes beat ``number_``, the first of which (1) makes the gateway known; False if it was declared dead.
+
+    Repeating the same beat is harmless. A gateway that is dead stays dead: its sessions are being expired.
+    """
+    condition = "attribute_not_exists(#state)" if number_ == 1 else "#state = :alive AND beat <= :beat"
+    try:
+        await repeat(
+            lambda: aws.call(
+                "dynamodb",
+                "update_item",
+                TableName=service.sessions,
+                Key=gateway_key(gateway).attributes,
+                UpdateExpression="SET beat = :beat, #state = :alive, #timeout = :timeout",
+                ConditionExpression=f"({condition}) OR (#state = :alive AND beat = :beat)",
+                ExpressionAttributeNames={"#state": "state", "#timeout": "timeout"},
+                ExpressionAttributeValues={
+                    ":beat": number(number_),
+                    ":alive": string(ALIVE),
+                    ":timeout": number(timeout),
+                },
+            )
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int) -> bool:
+    """Marks the gateway dead if its beat is still ``seen_beat``: from then on no beat of it can succeed.
+
+    True also if it was dead already, so that whoever repeats this after a crash goes on to expire its sessions.
+    """
+    try:
+        await repeat(
+            lambda: aws.call(
+                "dynamodb",
+                "update_item",
+                TableName=service.sessions,
+                Key=gateway_key(gateway).attributes,
+                UpdateExpression="SET #state = :dead",
+                ConditionExpression="#state = :dead OR (#state = :alive AND beat = :beat)",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":dead": string(DEAD),
+                    ":alive": string(ALIVE),
+                    ":beat": number(seen_beat),
+                },
+            )
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+async def take_timer(aws: Aws, service: Service, gateway: str, expected: int) -> bool:
+    """Compare-and-set of the timer number from ``expected`` to the next: True for exactly one caller, so that a
+    doubled timer message does not start a second chain."""
+    try:
+        await repeat(
+            lambda: aws.call(
+                "dynamodb",
+                "update_item",
+                TableName=service.sessions,
+                Key=gateway_key(gateway).attributes,
+                UpdateExpression="SET #timer = :next",
+                ConditionExpression="#timer = :expected"
+                + (" OR attribute_not_exists(#timer)" if expected == 0 else ""),
+                ExpressionAttributeNames={"#timer": "timer"},
+                ExpressionAttributeValues={":next": number(expected + 1), ":expected": number(expected)},
+            )
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+async def list_ephemerals(aws: Aws, service: Service, session: int) -> list[str]:
+    """Paths of the ephemerals that the session owns."""
+    items = await _query_prefix(aws, service, session_partition(session), EPHEMERAL_PREFIX)
+    return [get_string(item, "full", get_string(item, "part").removeprefix(EPHEMERAL_PREFIX)) for item in items]
+
+
+async def list_gateway_sessions(aws: Aws, service: Service, gateway: str) -> list[int]:
+    """Ids of the sessions attached to the gateway."""
+    items = await _query_prefix(aws, service, gateway_partition(gateway), GATEWAY_SESSION_PREFIX)
+    return [unhex64(get_string(item, "part").removeprefix(GATEWAY_SESSION_PREFIX)) for item in items]
+
+
+async def _query_prefix(aws: Aws, service: Service, partition: str, prefix: str) -> list[Item]:
+    items: list[Item] = []
+    parameters: dict[str, Any] = {}
+    while True:
+        response = await repeat(
+            lambda: aws.call(
+                "dynamodb",
+                "query",
+                TableName=service.sessions,
+                KeyConditionExpression="id = :id AND begins_with(part, :prefix)",
+                ExpressionAttributeValues={":id": string(partition), ":prefix": string(prefix)},
+                ConsistentRead=True,
+                **parameters,
+            )
+        )
+        items.extend(response["Items"])
+        if "LastEvaluatedKey" not in response:
+            return items
+        parameters = {"ExclusiveStartKey": response["LastEvaluatedKey"]}
