@@ -1,0 +1,129 @@
+"""What a deployment trades between cost, durability and speed, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from aws_cdk import RemovalPolicy
+from aws_cdk.aws_logs import RetentionDays
+
+
+class InvalidTier(ValueError):
+    """Two fields contradict each other, or one is out of AWS's range; the message names both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """Every choice of a deployment that costs money or protects data.
+
+    Start from ``development()``, ``standard()`` or ``critical()`` and override field by field:
+    ``dataclasses.replace(Tier.standard(), sequencer_memory=1769)``. Sizes are bytes, memory is MB, times are
+    seconds unless the name says otherwise. Raises InvalidTier.
+    """
+
+    removal_policy: RemovalPolicy
+    """What becomes of tables, bucket and key when they leave the stack."""
+    deletion_protection: bool
+    """DynamoDB refuses to delete the tables, whoever asks."""
+    empty_bucket_on_removal: bool
+    """With RemovalPolicy.DESTROY: delete the blobs first. Brings a custom-resource function."""
+    point_in_time_recovery_days: int
+    """0 for none, else 1 to 35. The bucket keeps deleted blobs as long."""
+    customer_managed_key: bool
+    """Encrypt with a KMS key of the account (made unless one is passed) instead of keys AWS owns."""
+
+    inline_limit: int = 1024
+    """Data up to this size lives in the znode's item: one write unit, and every watch or child pays for it."""
+    blob_limit: int = 32768
+    """Data above this size goes to the bucket. DynamoDB slows with size sooner than S3 does."""
+
+    sequencer_memory: int = 1024
+    worker_memory: int = 512
+    """Of the notifier, the reaper and the janitor."""
+    sequencer_timeout: int = 10
+    requests_visibility: int = 12
+    """A batch that a dead sequencer took comes back after this long, and all writes wait for it."""
+    worker_timeout: int = 60
+    janitor_interval_minutes: int = 5
+    requests_pollers: int = 0
+    """0 for Lambda's own scaling, else 2 or more provisioned pollers: faster pick-up, paid by the hour."""
+
+    max_read_units: int | None = None
+    max_write_units: int | None = None
+    """On-demand ceilings of each table, in units a second: DynamoDB throttles above them, so the bill ends there."""
+
+    log_retention: RetentionDays = RetentionDays.ONE_MONTH
+    tracing: bool = False
+    """X-Ray, sampled by the account's rules."""
+    alarms: bool = True
+
+    def __post_init__(self) -> None:
+        if self.requests_visibility < self.sequencer_timeout:
+            raise InvalidTier(
+                f"requests_visibility={self.requests_visibility} is below sequencer_timeout={self.sequencer_timeout}: "
+                "a batch would be handed out twice while the first function still runs, and Lambda refuses the mapping"
+            )
+        if not 0 < self.inline_limit <= self.blob_limit <= 390_000:
+            raise InvalidTier(
+                f"inline_limit={self.inline_limit} and blob_limit={self.blob_limit}: "
+                "0 < inline_limit <= blob_limit <= 390000 (a DynamoDB item ends at 400 KB)"
+            )
+        if not 0 <= self.point_in_time_recovery_days <= 35:
+            raise InvalidTier(f"point_in_time_recovery_days={self.point_in_time_recovery_days}: 0 to 35")
+        if self.requests_pollers == 1 or self.requests_pollers < 0:
+            raise InvalidTier(f"requests_pollers={self.requests_pollers}: 0, or at least 2")
+        if self.janitor_interval_minutes < 1:
+            raise InvalidTier(f"janitor_interval_minutes={self.janitor_interval_minutes}: at least 1")
+        if self.deletion_protection and self.removal_policy == RemovalPolicy.DESTROY:
+            raise InvalidTier("deletion_protection with RemovalPolicy.DESTROY: the stack could never be deleted")
+        if self.empty_bucket_on_removal and self.removal_policy != RemovalPolicy.DESTROY:
+            raise InvalidTier("empty_bucket_on_removal needs RemovalPolicy.DESTROY")
+
+    @classmethod
+    def development(cls) -> Self:
+        """Leaves nothing behind when it is destroyed, and cannot run up a bill."""
+        return cls(
+            removal_policy=RemovalPolicy.DESTROY,
+            deletion_protection=False,
+            empty_bucket_on_removal=True,
+            point_in_time_recovery_days=0,
+            customer_managed_key=False,
+            sequencer_memory=512,
+            worker_memory=256,
+            janitor_interval_minutes=1,
+            max_read_units=1_000,
+            max_write_units=500,
+            log_retention=RetentionDays.ONE_WEEK,
+            alarms=False,
+        )
+
+    @classmethod
+    def standard(cls) -> Self:
+        """Keeps its data whatever happens to the stack, and costs next to nothing when nobody writes."""
+        return cls(
+            removal_policy=RemovalPolicy.RETAIN,
+            deletion_protection=True,
+            empty_bucket_on_removal=False,
+            point_in_time_recovery_days=7,
+            customer_managed_key=False,
+            max_read_units=40_000,
+            max_write_units=10_000,
+        )
+
+    @classmethod
+    def critical(cls) -> Self:
+        """For what others depend on: own key, five weeks of recovery, tracing, warm pollers, no ceilings."""
+        return cls(
+            removal_policy=RemovalPolicy.RETAIN,
+            deletion_protection=True,
+            empty_bucket_on_removal=False,
+            point_in_time_recovery_days=35,
+            customer_managed_key=True,
+            sequencer_memory=1769,
+            worker_memory=1024,
+            janitor_interval_minutes=1,
+            requests_pollers=2,
+            log_retention=RetentionDays.ONE_YEAR,
+            tracing=True,
+        )
