@@ -1,0 +1,1 @@
+"""ZooKeeper's wire protocol as pure code: bytes to values and back, no sockets, no clock."""
