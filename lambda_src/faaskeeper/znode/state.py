@@ -111,6 +111,11 @@ class State:
         self._nodes.update(fork._nodes)
         self._sessions.update(fork._sessions)
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything was put here since this State, or this fork, was made."""
+        return bool(self._nodes or self._sessions)
+
     def changed_nodes(self) -> Iterator[tuple[str, Znode | None, Znode | None]]:
         """(path, before, after) of every node that a merged operation touched and that differs now."""
         for path, after in self._nodes.items():

@@ -1,0 +1,155 @@
+"""Who may do what: identities and ACLs (ZooKeeperServer.checkACL, PrepRequestProcessor.fixupACL)."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha1
+
+from faaskeeper.znode.errors import Code, ZnodeError
+from faaskeeper.znode.model import Acl, Identity, Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a session, the gateway it is attached through, and what its connection has proved.
+
+    ``superuser`` is true once the connection authenticated with the service's super digest.
+    """
+
+    session: int
+    gateway: str = ""
+    identities: tuple[Identity, ...] = ()
+    superuser: bool = False
+
+
+def digest_id(user_and_password: str) -> str:
+    """``"user:password"`` as the digest scheme stores it: ``"user:base64(sha1(user:password))"``.
+
+    The user is what precedes the first colon; there need not be one (DigestAuthenticationProvider).
+    """
+    user = user_and_password.partition(":")[0]
+    return f"{user}:{b64encode(sha1(user_and_password.encode()).digest()).decode()}"
+
+
+def fixup(acl: Iterable[Acl], identities: Iterable[Identity]) -> tuple[Acl, ...]:
+    """``acl`` as a node keeps it: without repetitions, ``auth`` replaced by the connection's authenticated ids.
+
+    Raises ZnodeError(INVALID_ACL): no entry at all, an id its scheme does not accept, an unknown scheme, or
+    ``auth`` on a connection that has not authenticated.
+    """
+    authenticated = [identity for identity in identities if identity.scheme == "digest"]
+    fixed: list[Acl] = []
+    for entry in dict.fromkeys(acl):
+        if entry.scheme == "auth" and authenticated:
+            fixed.extend(Acl(entry.perms, *identity) for identity in authenticated)
+        elif _is_valid(entry):
+            fixed.append(entry)
+        else:
+            raise ZnodeError(Code.INVALID_ACL, f"{entry.scheme}:{entry.id}")
+    if not fixed:
+        raise ZnodeError(Code.INVALID_ACL, "empty")
+    return tuple(fixed)
+
+
+def allows(acl: Iterable[Acl], permission: int, identities: Iterable[Identity], superuser: bool = False) -> bool:
+    """Whether ``acl`` grants any bit of ``permission``. An empty ACL grants everything, and so does being super."""
+    entries = tuple(acl)
+    if superuser or not entries:
+        return True
+    return any(
+        entry.perms & permission and (_is_world(entry) or any(_matches(entry, identity) for identity in identities))
+        for entry in entries
+    )
+
+
+def check(acl: Iterable[Acl], permission: int, caller: Caller) -> None:
+    """Raises ZnodeError(NO_AUTH) unless ``acl`` grants ``caller`` any bit of ``permission``."""
+    if not allows(acl, permission, caller.identities, caller.superuser):
+        raise ZnodeError(Code.NO_AUTH, f"permission {permission}")
+
+
+def may_read(acl: Iterable[Acl], caller: Caller) -> bool:
+    """For reads, and for events: nobody is told of a node that it may not read."""
+    return allows(acl, Permission.READ, caller.identities, caller.superuser)
+
+
+def masked_for_reader(acl: tuple[Acl, ...], caller: Caller) -> tuple[Acl, ...]:
+    """What getACL answers: without ADMIN, digests are hidden. Raises ZnodeError(NO_AUTH) without READ and ADMIN."""
+    check(acl, Permission.READ | Permission.ADMIN, caller)
+    if allows(acl, Permission.ADMIN, caller.identities, caller.superuser):
+        return acl
+    return tuple(
+        entry._replace(id=f"{entry.id.partition(':')[0]}:x") if entry.scheme == "digest" else entry for entry in acl
+    )
+
+
+def _is_world(entry: Acl) -> bool:
+    return entry.scheme == "world" and entry.id == "anyone"
+
+
+def _is_valid(entry: Acl) -> bool:
+    match entry.scheme:
+        case "world":
+            return entry.id == "anyone"
+        case "digest":
+            # Java's split forgets trailing empty parts: "user:" has one, "user:hash:" two.
+            return len(entry.id.rstrip(":").split(":")) == 2
+        case "ip":
+            return _network(entry.id) is not None
+        case _:
+            return False
+
+
+def _matches(entry: Acl, identity: Identity) -> bool:
+    if entry.scheme != identity.scheme:
+        return False
+    if entry.scheme != "ip":
+        return entry.id == identity.id
+    network, address = _network(entry.id), _address(identity.id)
+    if network is None or address is None:
+        return False
+    (width, value), prefix = network
+    return width == address[0] and value >> (width - prefix) == address[1] >> (width - prefix)
+
+
+# What Integer.parseInt accepts, which is how IPAuthenticationProvider reads addresses.
+_DECIMAL = re.compile(r"[+-]?\d{1,12}")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{1,4}")
+
+
+def _network(text: str) -> tuple[tuple[int, int], int] | None:
+    """The address and the prefix length in bits of ``address[/prefix]``; None if it is none."""
+    before, slash, after = text.partition("/")
+    address = _address(before)
+    if address is None:
+        return None
+    if not slash:
+        return address, address[0]
+    if not _DECIMAL.fullmatch(after) or not 0 <= int(after) <= address[0]:
+        return None
+    return address, int(after)
+
+
+def _address(text: str) -> tuple[int, int] | None:
+    """Width in bits and value of an IPv4 or IPv6 address; None if it is none (IPAuthenticationProvider)."""
+    if ":" in text:
+        return _ipv6(text)
+    parts = text.split(".")
+    if len(parts) != 4 or not all(_DECIMAL.fullmatch(part) and 0 <= int(part) <= 255 for part in parts):
+        return None
+    return 32, int.from_bytes(int(part) for part in parts)
+
+
+def _ipv6(text: str) -> tuple[int, int] | None:
+    before, compressed, after = text.partition("::")
+    first, last = (half.split(":") if half else [] for half in (before, after))
+    zeros = 8 - len(first) - len(last)
+    if (zeros < 1) if compressed else (zeros != 0):
+        return None
+    groups = [*first, *["0"] * zeros, *last]
+    if not all(_HEXADECIMAL.fullmatch(group) for group in groups):
+        return None
+    return 128, int("".join(group.zfill(4) for group in groups), 16)
