@@ -35,4 +35,5 @@ def get_string(item: Item, name: str, default: str = "") -> str:
 
 
 def get_set(item: Item, name: str) -> frozenset[str]:
-    return frozenset(item[name]["SS"]) if name in item else frozenset()
+    """Empty if the attribute is missing or NULL."""
+    return frozenset(item.get(name, {}).get("SS", ()))

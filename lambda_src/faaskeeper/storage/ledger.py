@@ -39,7 +39,9 @@ class Head:
     ``zxid`` is the last one, ``base`` the one before that transaction, ``keys`` the items it wrote besides the
     head. ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the
     last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
-    ``recursive_epoch`` changes with the set of recursive watches.
+    ``recursive_epoch`` changes with the set of recursive watches. ``detached`` are the (gateway, session, epoch)
+    whose connections that transaction cut off. ``queue`` names the requests queue that ``applied`` counts in: in a
+    service restored from a backup it is another one, and its positions start anew.
     """
 
     zxid: int
@@ -49,6 +51,8 @@ class Head:
     outcomes: tuple[tuple[str, int, Outcome], ...] = ()
     floor: int = 0
     recursive_epoch: int = 0
+    detached: tuple[tuple[str, int, int], ...] = ()
+    queue: str = ""
 
     def attributes(self) -> dict[str, Attribute]:
         """What a transaction sets; ``floor`` is the janitor's and not among them."""
@@ -60,6 +64,8 @@ class Head:
             "applied_index": number(self.applied.index),
             "outcomes": string(_dump([[g, n, *pack_outcome(outcome)] for g, n, outcome in self.outcomes])),
             "recursive_epoch": number(self.recursive_epoch),
+            "detached": string(_dump(self.detached)),
+            "queue": string(self.queue),
         }
 
 
@@ -75,6 +81,8 @@ def head_of(item: Item) -> Head:
         ),
         floor=get_number(item, "floor"),
         recursive_epoch=get_number(item, "recursive_epoch"),
+        detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),
+        queue=get_string(item, "queue"),
     )
 
 

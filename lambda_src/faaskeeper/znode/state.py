@@ -117,10 +117,13 @@ class State:
         return bool(self._nodes or self._sessions)
 
     def changed_nodes(self) -> Iterator[tuple[str, Znode | None, Znode | None]]:
-        """(path, before, after) of every node that a merged operation touched and that differs now."""
+        """(path, before, after) of every node that a merged operation touched and that differs now.
+
+        A node that was missing, created and deleted again counts: its tombstone gets a new zxid.
+        """
         for path, after in self._nodes.items():
             before = self._loaded_nodes.get(path)
-            if before != after:
+            if before != after or after is None:
                 yield path, before, after
 
     def changed_sessions(self) -> Iterator[tuple[int, Session | None, Session | None]]:
