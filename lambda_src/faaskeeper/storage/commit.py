@@ -1,0 +1,323 @@
+"""Turns what a batch of operations changed into one TransactWriteItems.
+
+The only condition that orders transactions is ``zxid = :expected`` on the head: whoever loaded from another state
+is cancelled. Nodes need no conditions of their own, for nobody else writes them; watch sets do, for gateways
+register at any time (see ``_node_write``).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.attributes import Attribute, Item, binary, number, string
+from faaskeeper.storage.keys import (
+    Key,
+    child_key,
+    ephemeral_key,
+    event_key,
+    gateway_key,
+    gateway_session_key,
+    head_key,
+    node_key,
+    session_key,
+    value_key,
+)
+from faaskeeper.storage.ledger import Head, event_records
+from faaskeeper.storage.loading import Snapshot
+from faaskeeper.storage.sessions import ALIVE, session_attributes
+from faaskeeper.storage.znodes import (
+    FIRED,
+    WATCH_CHILD,
+    WATCH_DATA,
+    WATCH_STAY,
+    NodeItem,
+    attributes_of,
+    plain_attributes,
+    tombstone_attributes,
+)
+from faaskeeper.znode.model import Event, EventKind, Session, Stored, Znode
+from faaskeeper.znode.state import State
+
+MOST_ITEMS = 100
+"""Of one transaction, the head included (DynamoDB limit)."""
+MOST_BYTES = 3_500_000
+"""Of one transaction; DynamoDB's limit is 4 MB, counted its own way."""
+
+_FIRES: Mapping[EventKind, tuple[str, ...]] = {
+    EventKind.CREATED: (WATCH_DATA,),
+    EventKind.DELETED: (WATCH_DATA, WATCH_CHILD),
+    EventKind.DATA: (WATCH_DATA,),
+    EventKind.CHILDREN: (WATCH_CHILD,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Events that some gateway watches, and the sets (path, attribute) that name the gateways after the commit."""
+
+    events: tuple[Event, ...] = ()
+    sets: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Plan:
+    """The writes of one transaction without the head: ``keys`` and ``actions`` in step."""
+
+    keys: list[Key] = field(default_factory=list[Key])
+    actions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    checks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    watched: Watched = field(default_factory=Watched)
+    size: int = 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether one transaction can hold it, head included."""
+        return len(self.actions) + len(self.checks) < MOST_ITEMS and self.size < MOST_BYTES
+
+
+def plan(
+    service: Service,
+    state: State,
+    snapshot: Snapshot,
+    events: Iterable[Event],
+    recursive: Iterable[str],
+    zxid: int,
+    time: int,
+) -> Plan:
+    """The writes that bring storage from ``snapshot`` to ``state``, in a transaction that ends at ``zxid``.
+
+    ``recursive`` are the paths with persistent-recursive watches: what happens below them is recorded too.
+    ``time`` (ms) dates tombstones.
+    """
+    writer = _Writer(service, snapshot)
+    by_path: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        by_path[event.path].append(event)
+    roots = frozenset(recursive)
+    fired: list[Event] = []
+    sets: list[tuple[str, str]] = []
+    assumed = state.assumed_missing
+    for path, before, after in state.changed_nodes():
+        happened = by_path.pop(path, [])
+        item = snapshot.items.get(path) or NodeItem(path, {})
+        watched = writer.node(path, item, after, happened, zxid, time, assumed_missing=path in assumed)
+        sets.extend((path, FIRED.get(name, name)) for name in watched)
+        if watched or _below(path, roots):
+            fired.extend(happened)
+        writer.edge(path, before, after)
+        writer.ephemeral(path, before, after)
+    if by_path:
+        raise AssertionError(f"events on paths that did not change: {sorted(by_path)}")
+    for session, before, after in state.changed_sessions():
+        writer.session(session, before, after)
+    result = writer.plan
+    if fired:
+        order = {id(event): index for index, event in enumerate(events)}
+        fired.sort(key=lambda event: order[id(event)])
+        for part, record in enumerate(event_records(fired)):
+            writer.put(event_key(zxid, part), {"events": string(record), "time": number(time)})
+        result.watched = Watched(tuple(fired), tuple(sets))
+    return result
+
+
+def transaction(service: Service, plan: Plan, previous: Head | None, head: Head) -> list[dict[str, Any]]:
+    """TransactItems: the head first, then the plan's writes. ``head.keys`` must be the plan's."""
+    names: dict[str, str] = {}
+    values: dict[str, Attribute] = {}
+    update = _set_expression(head.attributes(), names, values)
+    if previous is None:
+        condition = "attribute_not_exists(#expected)"
+    else:
+        condition = "#expected = :expected"
+        values[":expected"] = number(previous.zxid)
+    names["#expected"] = "zxid"
+    key = head_key()
+    return [
+        {
+            "Update": {
+                "TableName": key.table_name(service),
+                "Key": key.attributes,
+                "UpdateExpression": update,
+                "ConditionExpression": condition,
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": values,
+            }
+        },
+        *plan.actions,
+        *plan.checks,
+    ]
+
+
+class _Writer:
+    def __init__(self, service: Service, snapshot: Snapshot) -> None:
+        self._service = service
+        self._snapshot = snapshot
+        self.plan = Plan()
+
+    def put(self, key: Key, attributes: Mapping[str, Attribute]) -> None:
+        item = {**key.attributes, **attributes}
+        if key.full is not None:
+            item["full"] = string(key.full)
+        self._add(key, "Put", {"Item": item}, _size(item))
+
+    def delete(self, key: Key) -> None:
+        self._add(key, "Delete", {"Key": key.attributes}, 0)
+
+    def node(
+        self,
+        path: str,
+        item: NodeItem,
+        after: Znode | None,
+        happened: list[Event],
+        zxid: int,
+        time: int,
+        *,
+        assumed_missing: bool,
+    ) -> list[str]:
+        """Writes the znode or its tombstone and moves the watch sets that fire; returns the sets found in use.
+
+        A gateway may register between load and commit. A set loaded empty must still be empty, else the
+        transaction is cancelled and the batch loaded again; a set loaded in use is moved as it is then, without a
+        condition. So registrations cost one retry a node at most and can never stall the writes.
+        """
+        self._value(path, item, after)
+        new = tombstone_attributes(zxid, time) if after is None else attributes_of(after, self._service.inline_limit)
+        names: dict[str, str] = {}
+        values: dict[str, Attribute] = {}
+        old = plain_attributes(item.attributes)
+        key = node_key(path)
+        if key.full is not None:
+            new["full"] = string(key.full)
+        changed = {name: value for name, value in new.items() if old.get(name) != value}
+        removed = [name for name in old if name not in new]
+        conditions: list[str] = []
+        if assumed_missing:
+            conditions.append("attribute_not_exists(part)")
+        moves: list[tuple[str, str]] = []
+        watched: list[str] = []
+        sets = dict.fromkeys(name for event in happened for name in _FIRES[event.kind])
+        for name in (*sets, *((WATCH_STAY,) if happened else ())):
+            if item.watchers(name):
+                watched.append(name)
+                if name in FIRED:
+                    moves.append((name, FIRED[name]))
+            elif not assumed_missing:
+                conditions.append(f"attribute_not_exists({name})")
+        expression = _set_expression(changed, names, values, moves)
+        removals = [*(_name(name, names) for name in removed), *(name for name, _ in moves)]
+        if removals:
+            expression += f" REMOVE {', '.join(removals)}"
+        update: dict[str, Any] = {"Key": key.attributes, "UpdateExpression": expression}
+        if conditions:
+            update["ConditionExpression"] = " AND ".join(conditions)
+        if names:
+            update["ExpressionAttributeNames"] = names
+        if values:
+            update["ExpressionAttributeValues"] = values
+        self._add(key, "Update", update, _size(changed))
+        return watched
+
+    def edge(self, path: str, before: Znode | None, after: Znode | None) -> None:
+        if path == "/" or (before and before.czxid) == (after and after.czxid):
+            return
+        if after is None:
+            self.delete(child_key(path))
+        else:
+            self.put(child_key(path), {"czxid": number(after.czxid)})
+
+    def ephemeral(self, path: str, before: Znode | None, after: Znode | None) -> None:
+        old, new = before.owner if before else 0, after.owner if after else 0
+        if old == new:
+            return
+        if old:
+            self.delete(ephemeral_key(old, path))
+        if new:
+            self.put(ephemeral_key(new, path), {})
+
+    def session(self, session: int, before: Session | None, after: Session | None) -> None:
+        old, new = before.gateway if before else None, after.gateway if after else None
+        if after is None:
+            self.delete(session_key(session))
+        else:
+            self.put(session_key(session), session_attributes(after))
+        if old is not None and old != new:
+            self.delete(gateway_session_key(old, session))
+        if new is not None and old != new:
+            self.put(gateway_session_key(new, session), {})
+        if new is not None:
+            self._must_live(new)
+
+    def _must_live(self, gateway: str) -> None:
+        """A session must not attach to a gateway that is being declared dead: nobody would expire it."""
+        key = gateway_key(gateway)
+        check = {
+            "ConditionCheck": {
+                "TableName": key.table_name(self._service),
+                "Key": key.attributes,
+                "ConditionExpression": "#state = :alive",
+                "ExpressionAttributeNames": {"#state": "state"},
+                "ExpressionAttributeValues": {":alive": string(ALIVE)},
+            }
+        }
+        if check not in self.plan.checks:
+            self.plan.checks.append(check)
+
+    def _value(self, path: str, item: NodeItem, after: Znode | None) -> None:
+        """The value item beside the node: written with the data it belongs to, removed with it."""
+        data = after.data if after else None
+        if after and isinstance(data, bytes) and len(data) > self._service.inline_limit:
+            self.put(value_key(path), {"data": binary(data), "mzxid": number(after.mzxid)})
+        elif item.has_value and not isinstance(data, Stored):
+            self.delete(value_key(path))
+
+    def _add(self, key: Key, action: str, parameters: dict[str, Any], size: int) -> None:
+        self.plan.keys.append(key)
+        self.plan.actions.append({action: {"TableName": key.table_name(self._service), **parameters}})
+        self.plan.size += size + len(key.partition) + len(key.sort) + 100
+
+
+def _below(path: str, roots: frozenset[str]) -> bool:
+    if not roots:
+        return False
+    while True:
+        if path in roots:
+            return True
+        if path == "/":
+            return False
+        path = path.rsplit("/", 1)[0] or "/"
+
+
+def _name(attribute: str, names: dict[str, str]) -> str:
+    """A placeholder for ``attribute``: many of our names are reserved words of DynamoDB."""
+    placeholder = f"#{attribute}"
+    names[placeholder] = attribute
+    return placeholder
+
+
+def _set_expression(
+    attributes: Mapping[str, Attribute],
+    names: dict[str, str],
+    values: dict[str, Attribute],
+    moves: Iterable[tuple[str, str]] = (),
+) -> str:
+    parts: list[str] = []
+    for attribute, value in attributes.items():
+        parts.append(f"{_name(attribute, names)} = :{attribute}")
+        values[f":{attribute}"] = value
+    # the set was seen in use, so it is there, unless its last gateway took itself out meanwhile
+    for source, target in moves:
+        parts.append(f"{target} = if_not_exists({source}, :none)")
+        values[":none"] = {"NULL": True}
+    return f"SET {', '.join(parts)}"
+
+
+def _size(attributes: Item) -> int:
+    total = 0
+    for name, value in attributes.items():
+        kind, content = next(iter(value.items()))
+        total += len(name) + (len(content) if kind in ("S", "B", "N") else 100)
+    return total

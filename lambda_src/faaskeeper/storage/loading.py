@@ -1,0 +1,121 @@
+"""Loads what a batch of operations touches, in as few requests as DynamoDB allows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.attributes import Item, get_string
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import Throttled
+from faaskeeper.storage.keys import KEY_NAMES, Key, gateway_key, node_key, session_key
+from faaskeeper.storage.retry import delay, repeat
+from faaskeeper.storage.sessions import ALIVE, gateway_of, list_ephemerals, session_of
+from faaskeeper.storage.znodes import NodeItem
+from faaskeeper.znode.model import Session
+from faaskeeper.znode.state import State
+
+_MOST_KEYS = 100
+_ROUNDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to load: node paths, session ids, ids of sessions whose ephemerals are listed, gateway ids."""
+
+    paths: frozenset[str] = frozenset()
+    sessions: frozenset[int] = frozenset()
+    ephemerals: frozenset[int] = frozenset()
+    gateways: frozenset[str] = frozenset()
+
+    def __or__(self, other: Wanted) -> Wanted:
+        return Wanted(
+            self.paths | other.paths,
+            self.sessions | other.sessions,
+            self.ephemerals | other.ephemerals,
+            self.gateways | other.gateways,
+        )
+
+    def __sub__(self, other: Wanted) -> Wanted:
+        return Wanted(
+            self.paths - other.paths,
+            self.sessions - other.sessions,
+            self.ephemerals - other.ephemerals,
+            self.gateways - other.gateways,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.paths or self.sessions or self.ephemerals or self.gateways)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What was loaded: the stored form of nodes and sessions, for planning the commit, and gateways that live."""
+
+    items: dict[str, NodeItem] = field(default_factory=dict[str, NodeItem])
+    sessions: dict[int, Session | None] = field(default_factory=dict[int, "Session | None"])
+    ephemerals: dict[int, list[str]] = field(default_factory=dict[int, "list[str]"])
+    alive: dict[str, bool] = field(default_factory=dict[str, bool])
+
+    def state(self) -> State:
+        return State({path: item.znode for path, item in self.items.items()}, self.sessions, self.ephemerals)
+
+
+async def load(aws: Aws, service: Service, wanted: Wanted, into: Snapshot) -> None:
+    """Adds what is ``wanted`` to ``into``. One BatchGetItem for up to 100 items, all strongly consistent.
+
+    BatchGetItem may see a transaction half done: the caller knows that none is under way, or lets the condition
+    on the head find out.
+    """
+    keys = [
+        *(node_key(path) for path in sorted(wanted.paths)),
+        *(session_key(session) for session in sorted(wanted.sessions)),
+        *(gateway_key(gateway) for gateway in sorted(wanted.gateways)),
+    ]
+    groups = [keys[start : start + _MOST_KEYS] for start in range(0, len(keys), _MOST_KEYS)]
+    ephemerals = sorted(wanted.ephemerals)
+    loaded, listed = await asyncio.gather(
+        asyncio.gather(*(batch_get(aws, service, group) for group in groups)),
+        asyncio.gather(*(list_ephemerals(aws, service, session) for session in ephemerals)),
+    )
+    items: dict[Key, Item] = {}
+    for part in loaded:
+        items |= part
+    for path in wanted.paths:
+        into.items[path] = NodeItem(path, items.get(node_key(path), {}))
+    for session in wanted.sessions:
+        into.sessions[session] = session_of(items.get(session_key(session), {}))
+    for gateway in wanted.gateways:
+        found = gateway_of(gateway, items.get(gateway_key(gateway), {}))
+        into.alive[gateway] = found is not None and found.state == ALIVE
+    into.ephemerals.update(zip(ephemerals, listed, strict=True))
+
+
+async def batch_get(aws: Aws, service: Service, keys: Iterable[Key]) -> dict[Key, Item]:
+    """The items that exist among at most 100 ``keys``. Raises Throttled if DynamoDB keeps leaving some out."""
+    by_name = {(key.table_name(service), key.partition, key.sort): key for key in keys}
+    tables = {key.table_name(service): KEY_NAMES[key.table] for key in by_name.values()}
+    pending: dict[str, dict[str, object]] = defaultdict(lambda: {"Keys": [], "ConsistentRead": True})
+    for table, partition, sort in by_name:
+        keys_of_table: list[object] = pending[table]["Keys"]  # type: ignore[assignment]
+        keys_of_table.append(by_name[table, partition, sort].attributes)
+    found: dict[Key, Item] = {}
+    for attempt in range(_ROUNDS):
+        if not pending:
+            return found
+        request = dict(pending)
+        response = await repeat(lambda request=request: aws.call("dynamodb", "batch_get_item", RequestItems=request))
+        for table, items in response["Responses"].items():
+            partition_name, sort_name = tables[table]
+            for item in items:
+                key = by_name[table, get_string(item, partition_name), get_string(item, sort_name)]
+                found[key] = item
+        pending = response.get("UnprocessedKeys", {})
+        if pending:
+            await asyncio.sleep(delay(attempt))
+    if pending:
+        raise Throttled("dynamodb", "batch_get_item", "UnprocessedKeys", f"{len(pending)} tables left after {_ROUNDS} tries")
+    return found
