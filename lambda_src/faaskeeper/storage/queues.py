@@ -54,3 +54,20 @@ async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> Non
     await repeat(
         lambda: aws.call("sqs", "send_message", QueueUrl=service.timers, MessageBody=body, DelaySeconds=seconds)
     )
+
+
+async def list_gateways(aws: Aws, service: Service) -> set[str]:
+    """Ids of the gateways that have a reply queue."""
+    gateways: set[str] = set()
+    parameters: dict[str, object] = {}
+    while True:
+        response = await repeat(
+            lambda: aws.call(
+                "sqs", "list_queues", QueueNamePrefix=service.reply_prefix, MaxResults=1000, **parameters
+            )
+        )
+        for url in response.get("QueueUrls", []):
+            gateways.add(url.rsplit("/", 1)[1].removeprefix(service.reply_prefix))
+        if "NextToken" not in response:
+            return gateways
+        parameters = {"NextToken": response["NextToken"]}

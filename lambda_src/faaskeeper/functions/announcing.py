@@ -1,0 +1,107 @@
+"""Tells gateways what a transaction did: replies to those that asked, hints to those whose watches fired."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from faaskeeper.protocol.messages import ReplyMessage, encode_reply, pack_event
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.attributes import get_set
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.commit import Watched
+from faaskeeper.storage.errors import NotFound
+from faaskeeper.storage.keys import node_key
+from faaskeeper.storage.loading import batch_get
+from faaskeeper.storage.queues import send_reply
+from faaskeeper.storage.znodes import EVERYBODY
+from faaskeeper.znode.operations import Outcome
+
+logger = logging.getLogger(__name__)
+
+_MOST_EVENT_BYTES = 100_000
+"""Of events carried in a message; more are read from the ledger."""
+_MOST_MESSAGE_OUTCOMES = 500
+_MOST_INLINE_HINTS = 10
+"""Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
+_KEYS_PER_BATCH = 100
+
+
+class Announcer:
+    """``notifier`` is the name of the function that sends many hints; without it they are all sent here."""
+
+    def __init__(self, aws: Aws, service: Service, notifier: str | None) -> None:
+        self._aws = aws
+        self._service = service
+        self._notifier = notifier
+
+    async def announce(
+        self,
+        zxid: int,
+        base: int,
+        outcomes: Iterable[tuple[str, int, Outcome]],
+        watched: Watched,
+        detached: Iterable[tuple[str, int, int]] = (),
+    ) -> None:
+        """Replies ``outcomes``, as (gateway, request number, outcome), and hints. Returns when SQS has them all."""
+        events = watched.events if _fits(watched) else None
+        by_gateway: dict[str, list[tuple[int, Outcome]]] = defaultdict(list)
+        cut: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for gateway, number, outcome in outcomes:
+            by_gateway[gateway].append((number, outcome))
+        for gateway, session, epoch in detached:
+            cut[gateway].append((session, epoch))
+        plain = ReplyMessage(zxid, base, events=events)
+        sending = [
+            self._send(gateway, replace(plain, outcomes=tuple(part), detached=tuple(cut.get(gateway, ()))))
+            for gateway in sorted(by_gateway.keys() | cut.keys())
+            for part in _parts(by_gateway.get(gateway, []))
+        ]
+        await asyncio.gather(*sending, self._hint(plain, watched, frozenset(by_gateway.keys() | cut.keys())))
+
+    async def _hint(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
+        if not watched.sets:
+            return
+        gateways = await self._watching(watched.sets) - told
+        if self._notifier is None or (len(gateways) <= _MOST_INLINE_HINTS and EVERYBODY not in gateways):
+            await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
+            return
+        await self._aws.call(
+            "lambda",
+            "invoke",
+            FunctionName=self._notifier,
+            InvocationType="Event",
+            Payload=json.dumps({"message": encode_reply(message), "gateways": sorted(gateways)}).encode(),
+        )
+
+    async def _watching(self, sets: Sequence[tuple[str, str]]) -> frozenset[str]:
+        """The gateways that the sets (path, attribute) name now, after the transaction moved them."""
+        keys = {path: node_key(path) for path, _ in sets}
+        ordered = list(keys.values())
+        groups = [ordered[start : start + _KEYS_PER_BATCH] for start in range(0, len(ordered), _KEYS_PER_BATCH)]
+        loaded = await asyncio.gather(*(batch_get(self._aws, self._service, group) for group in groups))
+        items = {key: item for part in loaded for key, item in part.items()}
+        return frozenset().union(*(get_set(items.get(keys[path], {}), name) for path, name in sets))
+
+    async def _send(self, gateway: str, message: ReplyMessage) -> None:
+        if not gateway:
+            return
+        try:
+            await send_reply(self._aws, self._service, gateway, encode_reply(message))
+        except NotFound:
+            logger.info("gateway %s is gone, its reply is dropped", gateway)
+
+
+def _fits(watched: Watched) -> bool:
+    return sum(len(str(pack_event(event))) for event in watched.events) <= _MOST_EVENT_BYTES
+
+
+def _parts(outcomes: list[tuple[int, Outcome]]) -> list[list[tuple[int, Outcome]]]:
+    """At least one part, so that a gateway without outcomes gets its detached sessions."""
+    return [
+        outcomes[start : start + _MOST_MESSAGE_OUTCOMES] for start in range(0, len(outcomes), _MOST_MESSAGE_OUTCOMES)
+    ] or [[]]

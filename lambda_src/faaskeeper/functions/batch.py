@@ -1,0 +1,185 @@
+"""Applies queued requests to a snapshot of the storage, as many as one transaction holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from faaskeeper.protocol.messages import Principal, Request
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.commit import Plan, plan
+from faaskeeper.storage.ledger import Head, Position
+from faaskeeper.storage.loading import Snapshot, Wanted, load
+from faaskeeper.znode.acl import Caller, digest_id
+from faaskeeper.znode.apply import Applied, apply
+from faaskeeper.znode.errors import Code, ZnodeError
+from faaskeeper.znode.model import Event, Identity, Znode
+from faaskeeper.znode.operations import AttachSession, CreateSession, ExpireSession, Outcome, Reap
+from faaskeeper.znode.sessions import admit
+from faaskeeper.znode.state import NotLoaded, State
+from faaskeeper.znode.touched import touched
+
+logger = logging.getLogger(__name__)
+
+OLDEST_REQUEST = 3_600_000
+"""ms. After an outage nobody waits for older requests any more, so they fail instead of running."""
+_MOST_OUTCOME_BYTES = 60_000
+_ITEMS_TO_AIM_AT = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request with its place in the queue. ``sent`` is when its message was sent, in ms since the epoch."""
+
+    position: Position
+    gateway: str
+    request: Request
+    sent: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """The first of the entries that were given, applied: ``outcomes`` in step with ``entries``.
+
+    ``plan`` is None if nothing changed. ``detached`` are the (gateway, session, epoch) that lost their connection
+    to another gateway's request.
+    """
+
+    entries: list[Entry] = field(default_factory=list[Entry])
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    events: list[Event] = field(default_factory=list[Event])
+    detached: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
+    zxid: int = 0
+    plan: Plan | None = None
+
+
+async def build_batch(
+    aws: Aws, service: Service, head: Head, entries: Sequence[Entry], recursive: Sequence[str], time: int
+) -> Batch:
+    """Loads what the entries touch and applies them in order on top of ``head``, which must be complete.
+
+    ``time`` is the transaction's, in ms since the epoch. Takes all entries, or as many as fit into a transaction.
+    """
+    snapshot = Snapshot()
+    wanted = Wanted()
+    for entry in entries:
+        wanted |= _wanted(entry)
+    while True:
+        await load(aws, service, wanted, snapshot)
+        try:
+            return _apply(service, head, entries, snapshot, recursive, time)
+        except NotLoaded as missing:
+            wanted = _missing(missing, snapshot)
+
+
+def _apply(
+    service: Service, head: Head, entries: Sequence[Entry], snapshot: Snapshot, recursive: Sequence[str], time: int
+) -> Batch:
+    state = snapshot.state()
+    batch = Batch(zxid=head.zxid)
+    callers: dict[Principal, Caller] = {}
+    outcome_bytes = 0
+    for entry in entries:
+        fork = state.fork()
+        principal = entry.request.principal
+        if principal not in callers:
+            callers[principal] = caller_of(principal, entry.gateway, service.super_digest)
+        applied = _outcome(fork, entry, callers[principal], snapshot, batch.zxid, time)
+        outcome_bytes += 100 + 200 * len(applied.outcome.results or ())
+        full = _items(state, fork) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES
+        if full and batch.entries:
+            break
+        state.merge(fork)
+        batch.entries.append(entry)
+        batch.outcomes.append(applied.outcome)
+        batch.events.extend(applied.events)
+        if applied.changed:
+            batch.zxid += 1
+    if batch.zxid > head.zxid:
+        batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time)
+        batch.detached = _detached(state, batch.entries)
+    return batch
+
+
+def caller_of(principal: Principal, gateway: str, super_digest: str) -> Caller:
+    """Who the connection is by what it authenticated with."""
+    identities = tuple(
+        Identity(scheme, digest_id(credential) if scheme == "digest" else credential)
+        for scheme, credential in principal.credentials
+    )
+    superuser = bool(super_digest) and Identity("digest", super_digest) in identities
+    return Caller(principal.session, gateway, identities, superuser)
+
+
+def _outcome(fork: State, entry: Entry, caller: Caller, snapshot: Snapshot, zxid: int, time: int) -> Applied:
+    operation = entry.request.operation
+    principal = entry.request.principal
+    try:
+        if entry.sent < time - OLDEST_REQUEST:
+            raise ZnodeError(Code.OPERATION_TIMEOUT, "older than an hour")
+        if isinstance(operation, CreateSession | AttachSession) and not snapshot.alive.get(entry.gateway, False):
+            raise ZnodeError(Code.SESSION_EXPIRED, f"gateway {entry.gateway} is not alive")
+        if not isinstance(operation, CreateSession | ExpireSession | Reap):
+            admit(
+                fork,
+                principal.session,
+                sha256(principal.password).digest(),
+                principal.epoch,
+                attaching=isinstance(operation, AttachSession),
+            )
+        return apply(fork, operation, caller, zxid + 1, time)
+    except ZnodeError as error:
+        return Applied(Outcome(error.code, zxid), changed=False)
+    except NotLoaded:
+        raise
+    except Exception:
+        logger.exception("request %d of gateway %s failed", entry.request.number, entry.gateway)
+        return Applied(Outcome(Code.SYSTEM_ERROR, zxid), changed=False)
+
+
+def _wanted(entry: Entry) -> Wanted:
+    operation = entry.request.operation
+    need = touched(operation, entry.request.principal.session)
+    attaching = isinstance(operation, CreateSession | AttachSession)
+    return Wanted(
+        need.paths, need.sessions, need.ephemerals, frozenset({entry.gateway}) if attaching else frozenset()
+    )
+
+
+def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
+    """What to load after an operation asked for it; a closing session's nodes are loaded all together."""
+    if missing.session is not None:
+        return Wanted(sessions=frozenset({missing.session}))
+    if missing.ephemerals is not None:
+        return Wanted(ephemerals=frozenset({missing.ephemerals}))
+    assert missing.path is not None
+    owned = {path for paths in snapshot.ephemerals.values() for path in paths}
+    paths = owned | {_parent(path) for path in owned} | {missing.path}
+    return Wanted(paths=frozenset(paths - snapshot.items.keys()))
+
+
+def _parent(path: str) -> str:
+    return path.rsplit("/", 1)[0] or "/"
+
+
+def _items(state: State, fork: State) -> int:
+    """About how many items the changes of both will write."""
+    changes: dict[str, tuple[Znode | None, Znode | None]] = {}
+    for layer in (state, fork):
+        for path, before, after in layer.changed_nodes():
+            changes[path] = (changes.get(path, (before,))[0], after)
+    items = sum(1 + 2 * ((before is None) != (after is None)) for before, after in changes.values())
+    return items + 3 * sum(1 for layer in (state, fork) for _ in layer.changed_sessions())
+
+
+def _detached(state: State, entries: Sequence[Entry]) -> list[tuple[str, int, int]]:
+    """Sessions that another gateway's request took from the gateway they were attached to."""
+    by = {entry.request.principal.session: entry.gateway for entry in entries}
+    return [
+        (before.gateway, session, before.epoch)
+        for session, before, after in state.changed_sessions()
+        if before is not None and (after is None or after.epoch != before.epoch) and by.get(session) != before.gateway
+    ]

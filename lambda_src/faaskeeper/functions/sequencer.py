@@ -1,0 +1,95 @@
+"""Lambda handler of the sequencer, invoked by the requests queue with up to ten messages of the one group."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from functools import cache
+
+from faaskeeper.functions.batch import Entry
+from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
+from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.protocol.messages import InvalidMessage, decode_requests
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.ledger import Position
+
+logger = logging.getLogger(__name__)
+
+_MARGIN = 2.0
+"""Seconds before the function's timeout at which an attempt ends, so that the failure is handled, not cut off."""
+_LONGEST_BACKOFF = 4
+
+
+def handler(event: LambdaEvent, context: LambdaContext) -> None:
+    seconds = context.get_remaining_time_in_millis() / 1000 - _MARGIN
+    run(process_records(aws(), service(), _sequencer(), event["Records"], seconds))
+
+
+@cache
+def _sequencer() -> Sequencer:
+    return Sequencer(aws(), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None)
+
+
+async def process_records(
+    aws: Aws, service: Service, sequencer: Sequencer, records: list[LambdaEvent], seconds: float
+) -> None:
+    """Sequences the messages of one SQS batch. Raises when they must come again, which then happens soon: with one
+    message group, all writes wait for as long as these messages stay invisible."""
+    try:
+        entries: list[Entry] = []
+        for record in records:
+            entries.extend(await _entries(aws, service, record))
+        await sequencer.process(entries, seconds)
+    except Exception:
+        await _make_visible(aws, service, records)
+        raise
+
+
+async def _entries(aws: Aws, service: Service, record: LambdaEvent) -> list[Entry]:
+    attributes = record["attributes"]
+    sequence_number = int(attributes["SequenceNumber"])
+    try:
+        message = decode_requests(record["body"])
+    except InvalidMessage as error:
+        await _quarantine(aws, service, record, str(error))
+        return []
+    return [
+        Entry(Position(sequence_number, index), message.gateway, request, int(attributes["SentTimestamp"]))
+        for index, request in enumerate(message.requests)
+    ]
+
+
+async def _quarantine(aws: Aws, service: Service, record: LambdaEvent, reason: str) -> None:
+    """Puts a message that nobody can have meant aside, so that it does not block the queue. The alarm on the dead
+    letters tells the operator."""
+    logger.error("message %s is no request: %s", record["messageId"], reason)
+    await aws.call(
+        "sqs",
+        "send_message",
+        QueueUrl=service.dead_letters,
+        MessageBody=json.dumps({"reason": reason, "sent": record["attributes"], "body": record["body"]}),
+    )
+
+
+async def _make_visible(aws: Aws, service: Service, records: list[LambdaEvent]) -> None:
+    """Brings the messages back at once at first, later after a few seconds."""
+    received = max(int(record["attributes"].get("ApproximateReceiveCount", 1)) for record in records)
+    try:
+        await aws.call(
+            "sqs",
+            "change_message_visibility_batch",
+            QueueUrl=service.requests,
+            Entries=[
+                {
+                    "Id": str(index),
+                    "ReceiptHandle": record["receiptHandle"],
+                    "VisibilityTimeout": min(_LONGEST_BACKOFF, received - 1),
+                }
+                for index, record in enumerate(records)
+            ],
+        )
+    except AwsError as error:
+        logger.warning("messages stay invisible until their timeout: %s", error)
