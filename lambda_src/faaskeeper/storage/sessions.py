@@ -14,6 +14,7 @@ from faaskeeper.storage.keys import (
     GATEWAY_SESSION_PREFIX,
     gateway_key,
     gateway_partition,
+    session_key,
     session_partition,
     unhex64,
 )
@@ -81,21 +82,22 @@ async def read_gateway(aws: Aws, service: Service, gateway: str) -> GatewayItem 
     return gateway_of(gateway, response.get("Item", {}))
 
 
-async def beat(aws: Aws, service: Service, gateway: str, number_: int, timeout: int) -> bool:
-    """Writes beat ``number_``, the first of which (1) makes the gateway known; False if it was declared dead.
+async def beat(aws: Aws, service: Service, gateway: str, number_: int, timeout: int) -> GatewayItem | None:
+    """Writes beat ``number_``, the first of which (1) makes the gateway known; None if it was declared dead.
 
     Repeating the same beat is harmless. A gateway that is dead stays dead: its sessions are being expired.
     """
-    condition = "attribute_not_exists(#state)" if number_ == 1 else "#state = :alive AND beat <= :beat"
+    known = "#state = :alive AND beat <= :beat"
     try:
-        await repeat(
+        response = await repeat(
             lambda: aws.call(
                 "dynamodb",
                 "update_item",
                 TableName=service.sessions,
                 Key=gateway_key(gateway).attributes,
+                ReturnValues="ALL_NEW",
                 UpdateExpression="SET beat = :beat, #state = :alive, #timeout = :timeout",
-                ConditionExpression=f"({condition}) OR (#state = :alive AND beat = :beat)",
+                ConditionExpression=f"attribute_not_exists(#state) OR ({known})" if number_ == 1 else known,
                 ExpressionAttributeNames={"#state": "state", "#timeout": "timeout"},
                 ExpressionAttributeValues={
                     ":beat": number(number_),
@@ -105,8 +107,8 @@ async def beat(aws: Aws, service: Service, gateway: str, number_: int, timeout: 
             )
         )
     except ConditionFailed:
-        return False
-    return True
+        return None
+    return gateway_of(gateway, response["Attributes"])
 
 
 async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int) -> bool:
@@ -136,9 +138,9 @@ async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int)
     return True
 
 
-async def take_timer(aws: Aws, service: Service, gateway: str, expected: int) -> bool:
-    """Compare-and-set of the timer number from ``expected`` to the next: True for exactly one caller, so that a
-    doubled timer message does not start a second chain."""
+async def advance_timer(aws: Aws, service: Service, gateway: str, expected: int) -> None:
+    """Compare-and-set of the timer number from ``expected`` to the next. Losing it means that a doubled message has
+    done the same, which is as good."""
     try:
         await repeat(
             lambda: aws.call(
@@ -147,15 +149,46 @@ async def take_timer(aws: Aws, service: Service, gateway: str, expected: int) ->
                 TableName=service.sessions,
                 Key=gateway_key(gateway).attributes,
                 UpdateExpression="SET #timer = :next",
-                ConditionExpression="#timer = :expected"
-                + (" OR attribute_not_exists(#timer)" if expected == 0 else ""),
-                ExpressionAttributeNames={"#timer": "timer"},
-                ExpressionAttributeValues={":next": number(expected + 1), ":expected": number(expected)},
+                ConditionExpression="attribute_exists(#state) AND "
+                + ("attribute_not_exists(#timer)" if expected == 0 else "#timer = :expected"),
+                ExpressionAttributeNames={"#timer": "timer", "#state": "state"},
+                ExpressionAttributeValues={":next": number(expected + 1)}
+                | ({":expected": number(expected)} if expected else {}),
             )
         )
     except ConditionFailed:
-        return False
-    return True
+        pass
+
+
+async def forget_gateway(aws: Aws, service: Service, gateway: str) -> None:
+    """Removes a dead gateway's item; to be called when no session is attached to it any more."""
+    try:
+        await repeat(
+            lambda: aws.call(
+                "dynamodb",
+                "delete_item",
+                TableName=service.sessions,
+                Key=gateway_key(gateway).attributes,
+                ConditionExpression="#state = :dead",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={":dead": string(DEAD)},
+            )
+        )
+    except ConditionFailed:
+        pass
+
+
+async def read_session(aws: Aws, service: Service, session: int) -> Session | None:
+    response = await repeat(
+        lambda: aws.call(
+            "dynamodb",
+            "get_item",
+            TableName=service.sessions,
+            Key=session_key(session).attributes,
+            ConsistentRead=True,
+        )
+    )
+    return session_of(response.get("Item", {}))
 
 
 async def list_ephemerals(aws: Aws, service: Service, session: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from faaskeeper.protocol.messages import pack_acl, unpack_acl
@@ -21,7 +20,7 @@ from faaskeeper.storage.attributes import (
 )
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import ConditionFailed
-from faaskeeper.storage.keys import CHILD_PREFIX, NODE, node_key
+from faaskeeper.storage.keys import CHILD_PREFIX, NODE, node_key, value_key
 from faaskeeper.storage.retry import repeat
 from faaskeeper.znode.children import add_child
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Kind, Stored, Znode, data_length
@@ -192,6 +191,21 @@ async def read_node_and_value(aws: Aws, service: Service, path: str) -> tuple[No
     return NodeItem(path, node), None
 
 
+async def read_value(aws: Aws, service: Service, node: NodeItem) -> bytes | None:
+    """The value beside ``node``, None if it belongs to another mzxid by now: then the node is read again."""
+    response = await repeat(
+        lambda: aws.call(
+            "dynamodb",
+            "get_item",
+            TableName=service.znodes,
+            Key=value_key(node.path).attributes,
+            ConsistentRead=True,
+        )
+    )
+    item: Item = response.get("Item", {})
+    return bytes(item["data"]["B"]) if get_number(item, "mzxid", -1) == get_number(node.attributes, "mzxid") else None
+
+
 async def register_watch(aws: Aws, service: Service, path: str, watch_set: str, gateway: str) -> NodeItem:
     """Adds ``gateway`` to a watch set and reads the node, atomically, in one UpdateItem.
 
@@ -281,11 +295,6 @@ async def read_children(aws: Aws, service: Service, path: str) -> Listing | None
     znode = node.znode
     count, expected = (znode.children, znode.children_sum) if znode else (0, 0)
     return Listing(node, tuple(names)) if (len(names), total) == (count, expected) else None
-
-
-def members(items: Iterable[NodeItem], watch_set: str) -> frozenset[str]:
-    """All gateways that ``watch_set`` names in ``items``."""
-    return frozenset().union(*(item.watchers(watch_set) for item in items))
 
 
 def _acl_of(item: Item) -> tuple[Acl, ...]:

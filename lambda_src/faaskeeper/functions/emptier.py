@@ -1,0 +1,62 @@
+"""Lambda handler of a CloudFormation custom resource: empties a bucket before the stack deletes it.
+
+The stack would else fail to delete a bucket that still holds data. Deployed only where a tier asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import urllib.request
+
+from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, run
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import AwsError, NotFound
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 10
+
+
+def handler(event: LambdaEvent, context: LambdaContext) -> None:
+    """Answers CloudFormation whatever happens: it would else wait for an hour."""
+    status, reason = "SUCCESS", ""
+    try:
+        if event["RequestType"] == "Delete":
+            run(empty(aws(), event["ResourceProperties"]["Bucket"]))
+    except Exception as error:
+        logger.exception("cannot empty the bucket")
+        status, reason = "FAILED", f"{type(error).__name__}: {error}"
+    _answer(event, status, reason)
+
+
+async def empty(aws: Aws, bucket: str) -> None:
+    """Deletes all objects with all versions; a bucket that is gone is empty. Raises AwsError."""
+    try:
+        while True:
+            page = await aws.call("s3", "list_object_versions", Bucket=bucket)
+            objects = [
+                {"Key": version["Key"], "VersionId": version["VersionId"]}
+                for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            ]
+            if not objects:
+                return
+            response = await aws.call("s3", "delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for error in response.get("Errors", ()):
+                raise AwsError("s3", "delete_objects", error["Code"], f"{error['Key']}: {error['Message']}")
+    except NotFound:
+        return
+
+
+def _answer(event: LambdaEvent, status: str, reason: str) -> None:
+    body = {
+        "Status": status,
+        "Reason": reason,
+        "PhysicalResourceId": event["ResourceProperties"]["Bucket"],
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
+    }
+    request = urllib.request.Request(event["ResponseURL"], data=json.dumps(body).encode(), method="PUT")
+    with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS):
+        logger.info("answered %s", status)

@@ -1,0 +1,29 @@
+"""Lambda handler of the reaper, invoked by the timers queue when delayed messages come due."""
+
+from __future__ import annotations
+
+import logging
+
+from faaskeeper.functions.reaping import due
+from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, run, service
+from faaskeeper.protocol.messages import InvalidMessage
+from faaskeeper.protocol.timers import decode_timer
+from faaskeeper.storage.errors import AwsError
+
+logger = logging.getLogger(__name__)
+
+
+def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
+    """Reports the messages that failed (partial batch response): the queue brings those back."""
+    return {"batchItemFailures": run(_handle(event["Records"]))}
+
+
+async def _handle(records: list[LambdaEvent]) -> list[LambdaEvent]:
+    failed: list[LambdaEvent] = []
+    for record in records:
+        try:
+            await due(aws(), service(), decode_timer(record["body"]))
+        except (InvalidMessage, AwsError):
+            logger.exception("timer %s failed", record["messageId"])
+            failed.append({"itemIdentifier": record["messageId"]})
+    return failed

@@ -1,0 +1,97 @@
+"""Finds gateways that stopped beating, and ends their sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from uuid import uuid4
+
+from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, Timer, encode_timer
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.queues import send_request, send_timer
+from faaskeeper.storage.sessions import (
+    ALIVE,
+    GatewayItem,
+    advance_timer,
+    declare_dead,
+    forget_gateway,
+    list_gateway_sessions,
+    read_gateway,
+    read_session,
+)
+from faaskeeper.znode.operations import ExpireSession
+
+logger = logging.getLogger(__name__)
+
+SERVICE_GATEWAY = ""
+"""The gateway id of requests made by the service's own functions: they wait for no reply."""
+_SECONDS = 20.0
+_MOST_REQUESTS = 500
+
+
+async def due(aws: Aws, service: Service, timer: Timer) -> None:
+    """A timer came due, perhaps late, perhaps not for the first time."""
+    if isinstance(timer, GatewayTimer):
+        await _check_gateway(aws, service, timer)
+    else:
+        await _check_session(aws, service, timer)
+
+
+async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer) -> None:
+    gateway = await read_gateway(aws, service, timer.gateway)
+    if gateway is None:
+        return
+    if gateway.state == ALIVE:
+        if gateway.timer != timer.timer:
+            return  # a doubled message: the chain goes on elsewhere
+        if gateway.beat != timer.beat or not await declare_dead(aws, service, gateway.gateway, timer.beat):
+            await _arm_again(aws, service, gateway)
+            return
+        logger.warning("gateway %s stood still for %d ms at beat %d", gateway.gateway, gateway.timeout, gateway.beat)
+    await _end_sessions(aws, service, gateway)
+
+
+async def _arm_again(aws: Aws, service: Service, gateway: GatewayItem) -> None:
+    """The next timer is sent before the number moves: a crash between doubles the timer, and never loses it."""
+    following = GatewayTimer(gateway.gateway, gateway.beat, gateway.timer + 1)
+    await send_timer(aws, service, encode_timer(following), gateway.timeout / 1000)
+    await advance_timer(aws, service, gateway.gateway, gateway.timer)
+
+
+async def _end_sessions(aws: Aws, service: Service, gateway: GatewayItem) -> None:
+    """The gateway is dead, so nobody attaches to it any more. A session whose timeout is longer than the gateway
+    stood still gets the rest of it to come back through another gateway."""
+    ids = await list_gateway_sessions(aws, service, gateway.gateway)
+    found = await asyncio.gather(*(read_session(aws, service, session) for session in ids))
+    over: list[SessionTimer] = []
+    for session_id, session in zip(ids, found, strict=True):
+        if session is None or session.gateway != gateway.gateway:
+            continue
+        timer = SessionTimer(session_id, session.epoch)
+        rest = session.timeout - gateway.timeout
+        if rest > 0:
+            await send_timer(aws, service, encode_timer(timer), rest / 1000)
+        else:
+            over.append(timer)
+    await _expire(aws, service, over)
+    if not ids:
+        await forget_gateway(aws, service, gateway.gateway)
+
+
+async def _check_session(aws: Aws, service: Service, timer: SessionTimer) -> None:
+    session = await read_session(aws, service, timer.session)
+    if session is not None and session.epoch == timer.epoch:
+        await _expire(aws, service, [timer])
+
+
+async def _expire(aws: Aws, service: Service, timers: list[SessionTimer]) -> None:
+    """Asks the sequencer, which leaves a session alone that has been attached anew in the meantime."""
+    for start in range(0, len(timers), _MOST_REQUESTS):
+        requests = tuple(
+            Request(Principal(timer.session), number, ExpireSession(timer.epoch))
+            for number, timer in enumerate(timers[start : start + _MOST_REQUESTS])
+        )
+        body = encode_requests(RequestMessage(SERVICE_GATEWAY, requests))
+        await send_request(aws, service, body, uuid4().hex, seconds=_SECONDS)

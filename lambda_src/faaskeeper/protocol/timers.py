@@ -1,0 +1,50 @@
+"""What the delayed messages of the timers queue carry. No message holds a time: each holds what was seen when it was
+sent, and what it finds when it comes due tells whether anything moved meanwhile."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+from faaskeeper.protocol.messages import InvalidMessage
+from faaskeeper.protocol.service import DATA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayTimer:
+    """Is the gateway's beat still ``beat``? ``timer`` is the gateway's timer number when this was sent."""
+
+    gateway: str
+    beat: int
+    timer: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimer:
+    """Is the session still attached with ``epoch`` to a gateway that is dead? Then its time is over."""
+
+    session: int
+    epoch: int
+
+
+Timer: TypeAlias = GatewayTimer | SessionTimer
+
+_KINDS: dict[str, type[Timer]] = {"gateway": GatewayTimer, "session": SessionTimer}
+
+
+def encode_timer(timer: Timer) -> str:
+    kind = "gateway" if isinstance(timer, GatewayTimer) else "session"
+    return json.dumps({"v": DATA_VERSION, "kind": kind, **asdict(timer)}, separators=(",", ":"))
+
+
+def decode_timer(text: str) -> Timer:
+    """Raises InvalidMessage."""
+    try:
+        document = json.loads(text)
+        version, kind = document.pop("v"), document.pop("kind")
+        if version != DATA_VERSION:
+            raise InvalidMessage(f"timer of data version {version!r}, this software speaks {DATA_VERSION}")
+        return _KINDS[kind](**document)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InvalidMessage(f"{type(error).__name__}: {error}") from error
