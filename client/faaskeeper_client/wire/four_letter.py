@@ -1,5 +1,310 @@
-"""Four-letter words: the administrator's questions on the client port."""
+"""Four-letter words: an administrator's questions on the client port (org.apache.zookeeper.server.command).
+
+The answers have the form that scripts, exporters and agents parse from a real server; what has no counterpart in a
+gateway (quorum, files, digests) is left out or zero, never invented.
+"""
 
 from __future__ import annotations
 
-WORDS = frozenset("ruok srvr stat envi mntr conf cons dump isro wchs wchc wchp dirs crst srst hash gtmk stmk".split())
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .jute import INT64
+from .requests import Op
+
+ZOOKEEPER_VERSION = "3.9.5"
+"""Whose behaviour a gateway has; clients and tools decide by it what they may use."""
+
+_NOT_SERVING = "This ZooKeeper instance is not currently serving requests\n"
+_TRACE_MASK = 306
+_UINT64 = 0xFFFFFFFFFFFFFFFF
+
+
+class Command(NamedTuple):
+    """A connection that began with a four-letter word; ``argument`` is what came along (stmk takes 8 bytes)."""
+
+    word: str
+    argument: bytes
+
+
+class Latency(NamedTuple):
+    """Milliseconds from a request's arrival to its reply."""
+
+    minimum: int = 0
+    average: float = 0.0
+    maximum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client's connection. ``session`` is 0 before the handshake; ``established`` and ``expires`` are ms since the
+    epoch, ``timeout`` and ``last_latency`` ms, ``last_response`` ms on a monotonic clock. ``last_op`` is an opcode."""
+
+    address: tuple[str, int]
+    received: int
+    sent: int
+    expires: int
+    queued: int = 0
+    session: int = 0
+    timeout: int = 0
+    established: int = 0
+    last_op: int | None = None
+    last_xid: int | None = None
+    last_zxid: int = -1
+    last_response: int = 0
+    last_latency: int = 0
+    latency: Latency = field(default_factory=Latency)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session of this gateway, connected or not. ``expires`` is in ms since the epoch."""
+
+    expires: int
+    ephemerals: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A gateway as it is now.
+
+    ``version`` is like ``"3.9.5-faaskeeper-1.0.0, built on 2026-01-31 00:00 UTC"``: agents parse both halves.
+    ``serving`` is False while the gateway must not answer. ``zxid`` is the last complete one. ``received`` and ``sent``
+    count packets, ``outstanding`` requests in progress, ``uptime`` is in ms. ``sessions`` and ``watches`` (the paths a
+    session watches, in whatever way) are by session id. ``nodes`` and ``data_size`` (bytes) are None if unknown.
+    ``metrics`` are further lines of mntr, without their prefix ``zk_``; ``configuration`` is conf's, ``environment``
+    envi's.
+    """
+
+    version: str
+    zxid: int
+    serving: bool = True
+    connections: Collection[Connection] = ()
+    sessions: Mapping[int, Session] = field(default_factory=dict[int, Session])
+    watches: Mapping[int, Collection[str]] = field(default_factory=dict[int, Collection[str]])
+    latency: Latency = field(default_factory=Latency)
+    received: int = 0
+    sent: int = 0
+    outstanding: int = 0
+    uptime: int = 0
+    nodes: int | None = None
+    data_size: int | None = None
+    metrics: Mapping[str, int | float] = field(default_factory=dict[str, "int | float"])
+    configuration: Mapping[str, str | int] = field(default_factory=dict[str, "str | int"])
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def answer(command: Command, snapshot: Snapshot) -> bytes:
+    """The whole answer, after which the connection closes.
+
+    Answers to crst and srst only say that it is done: whoever keeps the counters resets them.
+    """
+    if command.word == "stmk":
+        mask = command.argument[: INT64.size]
+        return str(INT64.unpack(mask)[0]).encode() if len(mask) == INT64.size else b""
+    if not snapshot.serving and command.word not in _ALWAYS:
+        return b"null" if command.word == "isro" else _NOT_SERVING.encode()
+    return _ANSWERS[command.word](snapshot).encode()
+
+
+def _srvr(snapshot: Snapshot) -> str:
+    return f"Zookeeper version: {snapshot.version}\n{_statistics(snapshot)}"
+
+
+def _stat(snapshot: Snapshot) -> str:
+    clients = "".join(f"{_client(connection)})\n" for connection in snapshot.connections)
+    return f"Zookeeper version: {snapshot.version}\nClients:\n{clients}\n{_statistics(snapshot)}"
+
+
+def _statistics(snapshot: Snapshot) -> str:
+    """``Node count: -1`` if it is unknown: some tools read the lines by position."""
+    return (
+        f"Latency min/avg/max: {_latency(snapshot.latency)}\n"
+        f"Received: {snapshot.received}\n"
+        f"Sent: {snapshot.sent}\n"
+        f"Connections: {len(snapshot.connections)}\n"
+        f"Outstanding: {snapshot.outstanding}\n"
+        f"Zxid: {_hex(snapshot.zxid)}\n"
+        "Mode: standalone\n"
+        f"Node count: {-1 if snapshot.nodes is None else snapshot.nodes}\n"
+    )
+
+
+def _latency(latency: Latency) -> str:
+    return f"{latency.minimum}/{round(float(latency.average), 4)}/{latency.maximum}"
+
+
+def _cons(snapshot: Snapshot) -> str:
+    return "".join(f"{_client(connection)}{_details(connection)})\n" for connection in snapshot.connections) + "\n"
+
+
+def _client(connection: Connection) -> str:
+    counts = f"queued={connection.queued},recved={connection.received},sent={connection.sent}"
+    return f" {_address(connection)}[1]({counts}"
+
+
+def _details(connection: Connection) -> str:
+    if not connection.session:
+        return ""
+    operation = "NA" if connection.last_op is None else _OPERATIONS.get(connection.last_op, "NA")
+    xid = connection.last_xid
+    return (
+        f",sid={_hex(connection.session)},lop={operation},est={connection.established},to={connection.timeout}"
+        f"{'' if xid is None or xid < 0 else f',lcxid={_hex(xid)}'},lzxid={_hex(connection.last_zxid)}"
+        f",lresp={connection.last_response},llat={connection.last_latency},minlat={connection.latency.minimum}"
+        f",avglat={int(connection.latency.average)},maxlat={connection.latency.maximum}"
+    )
+
+
+def _address(connection: Connection) -> str:
+    """As java.net.InetSocketAddress prints it."""
+    host, port = connection.address
+    return f"/[{host}]:{port}" if ":" in host else f"/{host}:{port}"
+
+
+def _dump(snapshot: Snapshot) -> str:
+    sessions = ((session.expires, f"\t{_hex(key)}\n") for key, session in snapshot.sessions.items())
+    connections = (
+        (connection.expires, f"\tip: {_address(connection)} sessionId: {_hex(connection.session)}\n")
+        for connection in snapshot.connections
+    )
+    owners = {_hex(key): session.ephemerals for key, session in snapshot.sessions.items() if session.ephemerals}
+    return (
+        f"SessionTracker dump:\n{_expiries('Session', sessions)}"
+        f"ephemeral nodes dump:\nSessions with Ephemerals ({len(owners)}):\n"
+        f"{_tree(owners.items(), ':')}"
+        f"Connections dump:\n{_expiries('Connections', connections)}"
+    )
+
+
+def _expiries(title: str, entries: Iterable[tuple[int, str]]) -> str:
+    """Sorted into buckets of a second, by time in ms since the epoch."""
+    buckets: defaultdict[int, list[str]] = defaultdict(list)
+    for expires, line in entries:
+        buckets[-(-expires // 1000)].append(line)
+    lines = [f"{title} Sets ({len(buckets)})/({sum(map(len, buckets.values()))}):\n"]
+    for second, bucket in sorted(buckets.items()):
+        date = time.asctime(time.gmtime(second)).replace("  ", " 0")
+        lines.append(f"{len(bucket)} expire at {date[:-5]} UTC{date[-5:]}:\n")
+        lines += bucket
+    return "".join(lines)
+
+
+def _tree(branches: Iterable[tuple[str, Iterable[str]]], mark: str = "") -> str:
+    return "".join(f"{head}{mark}\n" + "".join(f"\t{leaf}\n" for leaf in leaves) for head, leaves in branches)
+
+
+def _wchs(snapshot: Snapshot) -> str:
+    watchers = sum(1 for paths in snapshot.watches.values() if paths)
+    paths = len({path for paths in snapshot.watches.values() for path in paths})
+    return f"{watchers} connections watching {paths} paths\nTotal watches:{_watch_count(snapshot)}\n"
+
+
+def _watch_count(snapshot: Snapshot) -> int:
+    return sum(map(len, snapshot.watches.values()))
+
+
+def _wchc(snapshot: Snapshot) -> str:
+    return _tree((_hex(session), paths) for session, paths in snapshot.watches.items() if paths) + "\n"
+
+
+def _wchp(snapshot: Snapshot) -> str:
+    sessions: defaultdict[str, list[str]] = defaultdict(list)
+    for session, paths in snapshot.watches.items():
+        for path in paths:
+            sessions[path].append(_hex(session))
+    return _tree(sessions.items()) + "\n"
+
+
+def _mntr(snapshot: Snapshot) -> str:
+    values: dict[str, str | int | float | None] = {
+        "version": snapshot.version,
+        "server_state": "standalone",
+        "ephemerals_count": sum(len(session.ephemerals) for session in snapshot.sessions.values()),
+        "num_alive_connections": len(snapshot.connections),
+        "avg_latency": round(float(snapshot.latency.average), 4),
+        "outstanding_requests": snapshot.outstanding,
+        "znode_count": snapshot.nodes,
+        "global_sessions": len(snapshot.sessions),
+        "local_sessions": 0,
+        "packets_sent": snapshot.sent,
+        "packets_received": snapshot.received,
+        "watch_count": _watch_count(snapshot),
+        "min_latency": snapshot.latency.minimum,
+        "max_latency": snapshot.latency.maximum,
+        "approximate_data_size": snapshot.data_size,
+        "uptime": snapshot.uptime,
+        **snapshot.metrics,
+    }
+    return "".join(f"zk_{name}\t{value}\n" for name, value in values.items() if value is not None)
+
+
+def _envi(snapshot: Snapshot) -> str:
+    return "Environment:\n" + _settings({"zookeeper.version": snapshot.version, **snapshot.environment})
+
+
+def _conf(snapshot: Snapshot) -> str:
+    return _settings(snapshot.configuration)
+
+
+def _settings(values: Mapping[str, object]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def _hex(value: int) -> str:
+    return f"0x{value & _UINT64:x}"
+
+
+_OPERATIONS: dict[int, str] = {
+    Op.CREATE: "CREA",
+    Op.CREATE2: "CREA",
+    Op.CREATE_CONTAINER: "CREA",
+    Op.CREATE_TTL: "CREA",
+    Op.DELETE: "DELE",
+    Op.EXISTS: "EXIS",
+    Op.GET_DATA: "GETD",
+    Op.SET_DATA: "SETD",
+    Op.GET_ACL: "GETA",
+    Op.SET_ACL: "SETA",
+    Op.GET_CHILDREN: "GETC",
+    Op.GET_CHILDREN2: "GETC",
+    Op.GET_ALL_CHILDREN_NUMBER: "GETACN",
+    Op.GET_EPHEMERALS: "GETE",
+    Op.SYNC: "SYNC",
+    Op.PING: "PING",
+    Op.MULTI: "MULT",
+    Op.MULTI_READ: "MLTR",
+    Op.RECONFIG: "RECO",
+    Op.CHECK_WATCHES: "CHKW",
+    Op.REMOVE_WATCHES: "REMW",
+    Op.ADD_WATCH: "ADDW",
+    Op.SET_WATCHES: "SETW",
+    Op.SET_WATCHES2: "STW2",
+    Op.WHO_AM_I: "HOMI",
+    Op.CREATE_SESSION: "SESS",
+    Op.CLOSE_SESSION: "CLOS",
+}
+_ALWAYS = frozenset({"ruok", "envi", "gtmk"})
+_ANSWERS: dict[str, Callable[[Snapshot], str]] = {
+    "ruok": lambda _: "imok",
+    "isro": lambda _: "rw",
+    "srvr": _srvr,
+    "stat": _stat,
+    "cons": _cons,
+    "dump": _dump,
+    "wchs": _wchs,
+    "wchc": _wchc,
+    "wchp": _wchp,
+    "mntr": _mntr,
+    "envi": _envi,
+    "conf": _conf,
+    "dirs": lambda _: "datadir_size: 0\nlogdir_size: 0\n",
+    "hash": lambda _: "",
+    "gtmk": lambda _: str(_TRACE_MASK),
+    "crst": lambda _: "Connection stats reset.\n",
+    "srst": lambda _: "Server stats reset.\n",
+}
+WORDS = frozenset({*_ANSWERS, "stmk"})

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from .four_letter import WORDS
+from .four_letter import WORDS, Command
 from .jute import INT32, MarshallingError
 
 MAX_FRAME = 1_048_575
 """Longest body in bytes: jute.maxbuffer's default; a longer one closes the connection."""
-
-
-class Command(NamedTuple):
-    """A connection that began with a four-letter word; ``argument`` is what came with it (stmk takes 8 bytes)."""
-
-    word: str
-    argument: bytes
 
 
 class Frames:
@@ -36,25 +28,31 @@ class Frames:
         or above MAX_FRAME: nothing that follows can be trusted, the connection is to be closed.
         """
         pending = self._pending
-        pending += data
+        source: bytes | bytearray = data
+        if pending:
+            pending += data
+            source = pending
+        size = len(source)
         offset = 0
         try:
-            while len(pending) - offset >= 4:
-                (length,) = INT32.unpack_from(pending, offset)
+            while size - offset >= 4:
                 if not self._started:
-                    word = pending[:4].decode("latin-1")
+                    word = source[:4].decode("latin-1")
                     if word in WORDS:
-                        yield Command(word, bytes(pending[4:]))
-                        offset = len(pending)
+                        offset = size
+                        yield Command(word, bytes(source[4:]))
                         return
                     self._started = True
+                (length,) = INT32.unpack_from(source, offset)
                 if not 0 <= length <= MAX_FRAME:
                     raise MarshallingError(f"frame length {length} is not within 0..{MAX_FRAME}")
-                end = offset + 4 + length
-                if end > len(pending):
+                start = offset + 4
+                if start + length > size:
                     return
-                body = bytes(pending[offset + 4 : end])
-                offset = end
-                yield body
+                offset = start + length
+                yield bytes(source[start:offset])
         finally:
-            del pending[:offset]
+            if source is pending:
+                del pending[:offset]
+            else:
+                pending += data[offset:]

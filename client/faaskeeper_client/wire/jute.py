@@ -12,13 +12,14 @@ from struct import Struct
 from struct import error as StructError
 from typing import TypeVar
 
-from faaskeeper.znode.model import Acl, Stat
+from faaskeeper.znode.model import Acl
 
 T = TypeVar("T")
 
 INT32 = Struct(">i")
 INT64 = Struct(">q")
 STAT = Struct(">qqqqiiiqiiq")
+"""``STAT.pack(*stat)`` for a faaskeeper.znode.model.Stat."""
 NULL = INT32.pack(-1)
 FALSE, TRUE = b"\0", b"\1"
 
@@ -28,21 +29,23 @@ class MarshallingError(ValueError):
 
 
 def _java_replacement(error: UnicodeError) -> tuple[str, int]:
-    """Replaces malformed UTF-8 as java.lang.String does: an encoded surrogate is one U+FFFD, not three."""
+    """Replaces malformed UTF-8 as java.lang.String does: an encoded surrogate, whole or cut, is one U+FFFD."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    first, second, third = (error.object[error.start :] + b"\0\0\0")[:3]
-    surrogate = first == 0xED and 0xA0 <= second <= 0xBF and 0x80 <= third <= 0xBF
-    return "\ufffd", error.start + 3 if surrogate else error.end
+    rest = error.object[error.start : error.start + 3]
+    if rest[0] != 0xED or not 0xA0 <= (rest[1] if len(rest) > 1 else 0) <= 0xBF:
+        return "\ufffd", error.end
+    whole = len(rest) > 2 and 0x80 <= rest[2] <= 0xBF
+    return "\ufffd", error.start + (3 if whole else 2)
 
 
 codecs.register_error("faaskeeper.java", _java_replacement)
 
 
 class Reader:
-    """Reads values off a body, one after the other. Every method raises MarshallingError at the body's end.
+    """Reads values off a body, one after the other. Every method raises MarshallingError where the body ends early.
 
-    Bytes after the last value read are ignored, as in ZooKeeper.
+    Bytes after the last value read are ignored, as in ZooKeeper. A reader that raised is of no further use.
     """
 
     __slots__ = ("_body", "_offset")
@@ -55,68 +58,64 @@ class Reader:
     def exhausted(self) -> bool:
         return self._offset >= len(self._body)
 
-    def _fixed(self, layout: Struct) -> tuple[int, ...]:
-        offset = self._offset
-        try:
-            values = layout.unpack_from(self._body, offset)
-        except StructError as error:
-            raise MarshallingError(
-                f"{layout.size} bytes wanted at offset {offset} of a body of {len(self._body)}"
-            ) from error
-        self._offset = offset + layout.size
-        return values
+    def _short(self, wanted: int) -> MarshallingError:
+        return MarshallingError(f"{wanted} bytes wanted at offset {self._offset} of a frame of {len(self._body)}")
 
     def int32(self) -> int:
-        return self._fixed(INT32)[0]
+        offset = self._offset
+        try:
+            value: int = INT32.unpack_from(self._body, offset)[0]
+        except StructError:
+            raise self._short(4) from None
+        self._offset = offset + 4
+        return value
 
     def int64(self) -> int:
-        return self._fixed(INT64)[0]
+        offset = self._offset
+        try:
+            value: int = INT64.unpack_from(self._body, offset)[0]
+        except StructError:
+            raise self._short(8) from None
+        self._offset = offset + 8
+        return value
 
     def boolean(self) -> bool:
         """Any byte but 0 is true (java.io.DataInput.readBoolean)."""
         offset = self._offset
         if offset >= len(self._body):
-            raise MarshallingError(f"1 byte wanted at offset {offset} of a body of {len(self._body)}")
+            raise self._short(1)
         self._offset = offset + 1
         return self._body[offset] != 0
 
     def buffer(self) -> bytes | None:
         length = self.int32()
+        offset = self._offset
         if length < 0:
             if length == -1:
                 return None
-            raise MarshallingError(f"length {length} at offset {self._offset - 4} is negative")
-        end = self._offset + length
-        if end > len(self._body):
-            raise MarshallingError(f"{length} bytes wanted at offset {self._offset} of a body of {len(self._body)}")
-        value = self._body[self._offset : end]
-        self._offset = end
-        return value
+            raise MarshallingError(f"length {length} at offset {offset - 4} is negative")
+        if length > len(self._body) - offset:
+            raise self._short(length)
+        self._offset = end = offset + length
+        return self._body[offset:end]
 
-    def nullable_ustring(self) -> str | None:
+    def ustring(self) -> str | None:
         value = self.buffer()
         return None if value is None else value.decode("utf-8", "faaskeeper.java")
 
-    def ustring(self) -> str:
-        """A ustring that may not be null: ZooKeeper stumbles over a null path and answers MARSHALLING_ERROR."""
-        value = self.buffer()
-        if value is None:
-            raise MarshallingError(f"null string at offset {self._offset - 4}")
-        return value.decode("utf-8", "faaskeeper.java")
-
-    def vector(self, element: Callable[[], T]) -> tuple[T, ...]:
-        """``element`` is a method of this reader. Null and, as in BinaryIndex.done, negative counts are empty."""
+    def vector(self, element: Callable[[], T]) -> tuple[T, ...] | None:
+        """``element`` is a method of this reader. -1 is null, any other negative count empty (BinaryIndex.done)."""
         count = self.int32()
+        if count < 0:
+            return None if count == -1 else ()
         # Every element takes a byte at least, so an absurd count is known before anything is allocated for it.
         if count > len(self._body) - self._offset:
-            raise MarshallingError(f"{count} elements at offset {self._offset} of a body of {len(self._body)}")
-        return tuple(element() for _ in range(count))
+            raise self._short(count)
+        return tuple([element() for _ in range(count)])
 
     def acl(self) -> Acl:
-        return Acl(self.int32(), self.ustring(), self.ustring())
-
-    def stat(self) -> Stat:
-        return Stat(*self._fixed(STAT))
+        """A null scheme or id is read as an empty one, which no scheme accepts either (but ``auth``, as in Java)."""
+        return Acl(self.int32(), self.ustring() or "", self.ustring() or "")
 
 
 def boolean(value: bool) -> bytes:
@@ -128,7 +127,10 @@ def buffer(value: bytes | None) -> bytes:
 
 
 def ustring(value: str | None) -> bytes:
-    """A lone surrogate, which no path or identity of ours holds, becomes ``?`` as in Java."""
+    """Plain UTF-8, also above U+FFFF, where Java's own writer emits two encoded surrogates that it cannot read.
+
+    A lone surrogate, which nothing decoded here holds, becomes ``?``.
+    """
     if value is None:
         return NULL
     encoded = value.encode("utf-8", "replace")
@@ -145,7 +147,3 @@ def vector(elements: Iterable[bytes] | None) -> bytes:
 
 def acl(value: Acl) -> bytes:
     return INT32.pack(value.perms) + ustring(value.scheme) + ustring(value.id)
-
-
-def stat(value: Stat) -> bytes:
-    return STAT.pack(*value)
