@@ -1,1 +1,24 @@
 """AWS CDK constructs that deploy FaaSKeeper, whole or block by block."""
+
+from faaskeeper_cdk.access import Access, InvalidSubtree
+from faaskeeper_cdk.discovery import Discovery, InvalidServiceName
+from faaskeeper_cdk.encryption import Key
+from faaskeeper_cdk.functions import Functions
+from faaskeeper_cdk.queues import Queues
+from faaskeeper_cdk.service import CoordinationService
+from faaskeeper_cdk.storage import Storage
+from faaskeeper_cdk.tier import InvalidTier, Tier
+
+__all__ = [
+    "Access",
+    "CoordinationService",
+    "Discovery",
+    "Functions",
+    "InvalidServiceName",
+    "InvalidSubtree",
+    "InvalidTier",
+    "Key",
+    "Queues",
+    "Storage",
+    "Tier",
+]

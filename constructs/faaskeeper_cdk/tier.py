@@ -27,7 +27,7 @@ class Tier:
     deletion_protection: bool
     """DynamoDB refuses to delete the tables, whoever asks."""
     empty_bucket_on_removal: bool
-    """With RemovalPolicy.DESTROY: delete the blobs first. Brings a custom-resource function."""
+    """With RemovalPolicy.DESTROY: a custom resource deletes the blobs first, as CloudFormation cannot."""
     point_in_time_recovery_days: int
     """0 for none, else 1 to 35. The bucket keeps deleted blobs as long."""
     customer_managed_key: bool
@@ -77,6 +77,8 @@ class Tier:
             raise InvalidTier(f"janitor_interval_minutes={self.janitor_interval_minutes}: at least 1")
         if self.deletion_protection and self.removal_policy == RemovalPolicy.DESTROY:
             raise InvalidTier("deletion_protection with RemovalPolicy.DESTROY: the stack could never be deleted")
+        if self.removal_policy == RemovalPolicy.SNAPSHOT:
+            raise InvalidTier("RemovalPolicy.SNAPSHOT: neither tables nor buckets have snapshots")
         if self.empty_bucket_on_removal and self.removal_policy != RemovalPolicy.DESTROY:
             raise InvalidTier("empty_bucket_on_removal needs RemovalPolicy.DESTROY")
 

@@ -1,0 +1,136 @@
+"""Who may do what: exact actions on exact resources, and conditions where an action alone says too much.
+
+``TransactGetItems`` is authorized as ``GetItem`` of each item and ``TransactWriteItems`` as ``PutItem``,
+``UpdateItem``, ``DeleteItem`` and ``ConditionCheckItem`` (DynamoDB developer guide, "IAM and transactions").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_ssm as ssm
+from constructs import IConstruct
+
+from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
+from faaskeeper_cdk.queues import Queues
+from faaskeeper_cdk.storage import Storage
+
+READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
+WATCH_ATTRIBUTES = ("path", "part", "watch_data", "watch_child", "watch_stay")
+LIVENESS_ATTRIBUTES = ("id", "part", "beat", "state", "timeout", "timer", "queue")
+REPLY_ACTIONS = (
+    "sqs:CreateQueue",
+    "sqs:DeleteMessage",
+    "sqs:DeleteQueue",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
+)
+KEY_ACTIONS = (
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+)
+"""What DynamoDB's guide asks of a table's users, spelled out; it contains what SQS and S3 ask."""
+
+
+class InvalidSubtree(ValueError):
+    """Not an absolute znode path without a trailing slash."""
+
+
+def allow(
+    grantee: iam.IGrantable,
+    actions: Sequence[str],
+    resources: Sequence[str],
+    conditions: Mapping[str, Mapping[str, object]] | None = None,
+) -> None:
+    iam.Grant.add_to_principal(
+        grantee=grantee, actions=list(actions), resource_arns=list(resources), conditions=conditions
+    ).assert_success()
+
+
+def allow_key(grantee: iam.IGrantable, key: kms.IKey | None) -> None:
+    """Use of the customer-managed key, only through the services that hold our data."""
+    if key is None:
+        return
+    stack = Stack.of(key)
+    via = [f"{service}.{stack.region}.{stack.url_suffix}" for service in ("dynamodb", "s3", "sqs")]
+    allow(grantee, KEY_ACTIONS, [key.key_arn], {"StringEquals": {"kms:ViaService": via}})
+
+
+def reply_queues_arn(scope: IConstruct, reply_prefix: str) -> str:
+    """All reply queues of a service, which its gateways make and remove themselves."""
+    return Stack.of(scope).format_arn(service="sqs", resource=f"{reply_prefix}*")
+
+
+class Access:
+    """Grants on one service. ``subtree`` narrows what may be read and watched of the tree to a znode and all below
+    it; blobs have random names that only a readable znode tells."""
+
+    def __init__(self, *, storage: Storage, queues: Queues, reply_prefix: str, parameter: ssm.IStringParameter) -> None:
+        self._storage = storage
+        self._queues = queues
+        self._reply_prefix = reply_prefix
+        self._parameter = parameter
+
+    def grant_read(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
+        """Reading the tree, without watches or sessions. Raises InvalidSubtree."""
+        storage = self._storage
+        allow(grantee, READ, [storage.znodes.table_arn], _leading_keys(subtree))
+        allow(grantee, READ, [storage.ledger.table_arn])
+        allow(grantee, ["s3:GetObject"], [storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")])
+        allow(grantee, ["ssm:GetParameter"], [self._parameter.parameter_arn])
+        allow_key(grantee, storage.encryption_key)
+
+    def grant_client(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
+        """All that a gateway needs. It can write nothing but watches, its own liveness and requests: changes of the
+        tree are the sequencer's alone. Raises InvalidSubtree."""
+        storage, queues = self._storage, self._queues
+        self.grant_read(grantee, subtree)
+        allow(grantee, READ, [storage.sessions.table_arn])
+        allow(
+            grantee,
+            ["dynamodb:UpdateItem"],
+            [storage.znodes.table_arn],
+            _merge(_only_attributes(WATCH_ATTRIBUTES), _leading_keys(subtree)),
+        )
+        allow(grantee, ["dynamodb:UpdateItem"], [storage.sessions.table_arn], _only_attributes(LIVENESS_ATTRIBUTES))
+        allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
+        allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._reply_prefix)])
+        allow(grantee, ["s3:PutObject"], [storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")])
+
+
+Conditions = dict[str, dict[str, object]]
+
+
+def _only_attributes(names: Sequence[str]) -> Conditions:
+    """The request names no other attribute. ForAllValues is also true of a request that names none: hence Null."""
+    return {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": list(names)},
+        "Null": {"dynamodb:Attributes": "false"},
+    }
+
+
+def _leading_keys(subtree: str | None) -> Conditions | None:
+    if subtree is None:
+        return None
+    if not subtree.startswith("/") or subtree.endswith("/") or set("*?$") & set(subtree):
+        raise InvalidSubtree(f"{subtree!r}: an absolute path without trailing slash and without *, ? and $ is needed")
+    return {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [subtree, f"{subtree}/*"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+
+
+def _merge(first: Conditions, second: Conditions | None) -> Conditions:
+    merged = {operator: dict(keys) for operator, keys in first.items()}
+    for operator, keys in (second or {}).items():
+        merged.setdefault(operator, {}).update(keys)
+    return merged

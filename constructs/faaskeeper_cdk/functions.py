@@ -1,0 +1,238 @@
+"""The four functions: what starts each, what each may touch, and one zip for all."""
+
+# jsii gives parameters of a class other names than those of the interface it implements
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+import faaskeeper
+from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
+from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
+from faaskeeper_cdk.access import READ, allow, allow_key, reply_queues_arn
+from faaskeeper_cdk.queues import Queues
+from faaskeeper_cdk.storage import Storage
+from faaskeeper_cdk.tier import Tier
+
+RUNTIME = lambda_.Runtime.PYTHON_3_14
+BATCH_SIZE = 10
+"""The most messages Lambda takes from a FIFO queue at once."""
+TIMER_BATCH_SIZE = 10
+WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+CONSUME = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+
+
+class Functions(Construct):
+    """``sequencer`` (commits batches of ``requests``), ``notifier`` (large fan-outs, invoked by the sequencer),
+    ``reaper`` (timers that come due) and ``janitor`` (on a schedule), each with its own role and log group.
+
+    ``service`` is the description the functions are started with.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        tier: Tier,
+        service: Service,
+        storage: Storage,
+        queues: Queues,
+        encryption_key: kms.IKey | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        self._tier = tier
+        self._key = encryption_key
+        self._code = runtime_code()
+        self._environment = {ENVIRONMENT_VARIABLE: service.to_json()}
+        replies = reply_queues_arn(self, service.reply_prefix)
+
+        self.notifier = self._function("Notifier", "Sends the hints of a large fan-out")
+        allow(self.notifier, ["sqs:SendMessage"], [replies, queues.dead_letters.queue_arn])
+        allow(self.notifier, ["sqs:ListQueues"], ["*"])  # it knows no resources
+        lambda_.CfnEventInvokeConfig(
+            self,
+            "NotifierRetries",
+            function_name=self.notifier.function_name,
+            qualifier="$LATEST",
+            # a hint that is minutes old is worth nothing: gateways read the head at every beat
+            maximum_event_age_in_seconds=60,
+            maximum_retry_attempts=1,
+            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=queues.dead_letters.queue_arn)
+            ),
+        )
+
+        self.sequencer = self._function(
+            "Sequencer",
+            "Commits requests in order: the only writer of znodes",
+            memory=tier.sequencer_memory,
+            timeout=tier.sequencer_timeout,
+            environment={"NOTIFIER_FUNCTION": self.notifier.function_name},
+            loops=True,
+        )
+        allow(self.sequencer, [*READ, *WRITE], [table.table_arn for table in storage.tables])
+        allow(self.sequencer, CONSUME, [queues.requests.queue_arn])
+        allow(
+            self.sequencer,
+            ["sqs:SendMessage"],
+            [replies, queues.timers.queue_arn, queues.dead_letters.queue_arn],
+        )
+        allow(self.sequencer, ["s3:GetObject", "s3:PutObject"], [storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")])
+        allow(self.sequencer, ["lambda:InvokeFunction"], [self.notifier.function_arn])
+        self.requests_mapping = self.sequencer.add_event_source_mapping(
+            "Requests",
+            event_source_arn=queues.requests.queue_arn,
+            batch_size=BATCH_SIZE,
+            provisioned_poller_config=(
+                lambda_.ProvisionedPollerConfig(minimum_pollers=tier.requests_pollers)
+                if tier.requests_pollers
+                else None
+            ),
+        )
+
+        self.reaper = self._function("Reaper", "Asks for the expiry of gateways that stopped beating", loops=True)
+        allow(
+            self.reaper,
+            ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+            [storage.sessions.table_arn],
+        )
+        allow(self.reaper, CONSUME, [queues.timers.queue_arn])
+        allow(self.reaper, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
+        self.timers_mapping = self.reaper.add_event_source_mapping(
+            "Timers",
+            event_source_arn=queues.timers.queue_arn,
+            batch_size=TIMER_BATCH_SIZE,
+            report_batch_item_failures=True,
+        )
+
+        self.janitor = self._function("Janitor", "Removes what nobody refers to any more", loops=True)
+        allow(
+            self.janitor,
+            ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem"],
+            [table.table_arn for table in storage.tables],
+        )
+        allow(
+            self.janitor,
+            ["s3:ListBucket"],
+            [storage.blobs.bucket_arn],
+            {"StringLike": {"s3:prefix": [f"{BLOB_PREFIX}*"]}},
+        )
+        allow(self.janitor, ["s3:DeleteObject"], [storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")])
+        allow(self.janitor, ["sqs:ListQueues"], ["*"])  # it knows no resources
+        allow(self.janitor, ["sqs:DeleteQueue"], [replies])
+        allow(self.janitor, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
+        self.janitor_schedule = events.Rule(
+            self,
+            "JanitorSchedule",
+            schedule=events.Schedule.rate(Duration.minutes(tier.janitor_interval_minutes)),
+            targets=[targets.LambdaFunction(self.janitor, retry_attempts=0)],  # the next run is the retry
+        )
+
+        self.emptier: lambda_.Function | None = None
+        if tier.empty_bucket_on_removal:
+            self.emptier = self._function("Emptier", "Empties the bucket when the stack is deleted")
+            allow(self.emptier, ["s3:ListBucketVersions"], [storage.blobs.bucket_arn])
+            allow(self.emptier, ["s3:DeleteObject", "s3:DeleteObjectVersion"], [storage.blobs.arn_for_objects("*")])
+            cdk.CustomResource(
+                self,
+                "EmptyBlobs",
+                resource_type="Custom::FaaSKeeperEmptyBucket",
+                service_token=self.emptier.function_arn,
+                properties={"Bucket": storage.blobs.bucket_name},
+            )
+
+        for function in self.all:
+            allow_key(function, encryption_key)
+
+    @property
+    def all(self) -> tuple[lambda_.Function, ...]:
+        """In no order; the emptier only where the tier asks for it."""
+        return tuple(
+            function
+            for function in (self.sequencer, self.notifier, self.reaper, self.janitor, self.emptier)
+            if function is not None
+        )
+
+    def _function(
+        self,
+        id: str,
+        description: str,
+        *,
+        memory: int | None = None,
+        timeout: int | None = None,
+        environment: dict[str, str] | None = None,
+        loops: bool = False,
+    ) -> lambda_.Function:
+        """``loops``: timers that re-arm themselves look like runaway recursion to Lambda, which would stop the
+        function after some 16 rounds."""
+        log_group = logs.LogGroup(
+            self,
+            f"{id}Logs",
+            retention=self._tier.log_retention,
+            encryption_key=self._key,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(self, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
+        return lambda_.Function(
+            self,
+            id,
+            description=f"FaaSKeeper: {description}",
+            code=self._code,
+            handler=f"faaskeeper.functions.{id.lower()}.handler",
+            runtime=RUNTIME,
+            architecture=lambda_.Architecture.ARM_64,
+            memory_size=memory or self._tier.worker_memory,
+            timeout=Duration.seconds(timeout or self._tier.worker_timeout),
+            environment=self._environment | (environment or {}),
+            environment_encryption=self._key,
+            role=role,
+            log_group=log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            # START, END and REPORT lines would cost more than the invocation they report
+            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+            application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
+            tracing=lambda_.Tracing.ACTIVE if self._tier.tracing else lambda_.Tracing.DISABLED,
+            recursive_loop=lambda_.RecursiveLoop.ALLOW if loops else None,
+        )
+
+
+def runtime_code() -> lambda_.Code:
+    """The package ``faaskeeper`` and nothing else, wherever it is installed; its hash depends on its text alone."""
+    package = Path(faaskeeper.__file__).parent
+    return lambda_.Code.from_asset(
+        str(package),
+        asset_hash_type=cdk.AssetHashType.OUTPUT,
+        bundling=cdk.BundlingOptions(
+            image=cdk.DockerImage.from_registry("docker-is-never-used"), local=_CopyPackage(package)
+        ),
+    )
+
+
+@jsii.implements(cdk.ILocalBundling)
+class _CopyPackage:
+    def __init__(self, package: Path) -> None:
+        self._package = package
+
+    def try_bundle(self, output_dir: str, *, image: cdk.DockerImage, **_: object) -> bool:
+        shutil.copytree(
+            self._package,
+            Path(output_dir, self._package.name),
+            ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "py.typed"),
+            copy_function=shutil.copyfile,
+        )
+        return True

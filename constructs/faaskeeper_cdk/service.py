@@ -1,0 +1,100 @@
+"""The whole service from its blocks."""
+
+# jsii gives parameters of a class other names than those of the interface it implements
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+from aws_cdk import Names, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from faaskeeper.protocol.service import Service
+from faaskeeper_cdk.access import Access
+from faaskeeper_cdk.discovery import Discovery, checked_name, reply_prefix
+from faaskeeper_cdk.encryption import Key
+from faaskeeper_cdk.functions import Functions
+from faaskeeper_cdk.queues import Queues
+from faaskeeper_cdk.storage import Storage
+from faaskeeper_cdk.tier import Tier
+
+
+class CoordinationService(Construct):
+    """A FaaSKeeper service: one ensemble of ZooKeeper, in one region.
+
+    ``tier`` defaults to ``Tier.standard()``. ``service_name`` is what clients ask for; it is unique in an account and
+    region, and derived from the construct's place in the app unless given. ``encryption_key`` and ``blobs`` bring
+    existing ones (a key of another stack must let the logs service use it). ``super_digest``, if given, is
+    ``super:base64(sha1("super:password"))`` as ZooKeeper's DigestAuthenticationProvider writes it.
+
+    Every part is reachable: ``storage``, ``queues``, ``functions``, ``discovery``, ``encryption_key``.
+    Raises InvalidServiceName.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        tier: Tier | None = None,
+        service_name: str | None = None,
+        encryption_key: kms.IKey | None = None,
+        blobs: s3.IBucket | None = None,
+        super_digest: str = "",
+    ) -> None:
+        super().__init__(scope, id)
+        self.tier = tier or Tier.standard()
+        name = checked_name(
+            service_name
+            or Names.unique_resource_name(self, max_length=32, separator="-", allowed_special_characters="-")
+        )
+        self.encryption_key = encryption_key or (
+            Key(self, "Key", tier=self.tier).key if self.tier.customer_managed_key else None
+        )
+        self.storage = Storage(self, "Storage", tier=self.tier, encryption_key=self.encryption_key, blobs=blobs)
+        self.queues = Queues(self, "Queues", tier=self.tier, encryption_key=self.encryption_key)
+        self.service = Service(
+            name=name,
+            region=Stack.of(self).region,
+            znodes=self.storage.znodes.table_name,
+            sessions=self.storage.sessions.table_name,
+            ledger=self.storage.ledger.table_name,
+            blobs=self.storage.blobs.bucket_name,
+            requests=self.queues.requests.queue_url,
+            timers=self.queues.timers.queue_url,
+            dead_letters=self.queues.dead_letters.queue_url,
+            reply_prefix=reply_prefix(name),
+            inline_limit=self.tier.inline_limit,
+            blob_limit=self.tier.blob_limit,
+            super_digest=super_digest,
+        )
+        self.functions = Functions(
+            self,
+            "Functions",
+            tier=self.tier,
+            service=self.service,
+            storage=self.storage,
+            queues=self.queues,
+            encryption_key=self.encryption_key,
+        )
+        self.discovery = Discovery(self, "Discovery", service=self.service)
+        self._access = Access(
+            storage=self.storage,
+            queues=self.queues,
+            reply_prefix=self.service.reply_prefix,
+            parameter=self.discovery.parameter,
+        )
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    def grant_client(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
+        """What a gateway needs; see ``Access.grant_client``."""
+        self._access.grant_client(grantee, subtree)
+
+    def grant_read(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
+        """Reading the tree; see ``Access.grant_read``."""
+        self._access.grant_read(grantee, subtree)
