@@ -68,7 +68,7 @@ def allows(acl: Iterable[Acl], permission: int, identities: Iterable[Identity], 
 def check(acl: Iterable[Acl], permission: int, caller: Caller) -> None:
     """Raises ZnodeError(NO_AUTH) unless ``acl`` grants ``caller`` any bit of ``permission``."""
     if not allows(acl, permission, caller.identities, caller.superuser):
-        raise ZnodeError(Code.NO_AUTH, f"permission {permission}")
+        raise ZnodeError(Code.NO_AUTH, f"no {Permission(permission).name} permission")
 
 
 def may_read(acl: Iterable[Acl], caller: Caller) -> bool:

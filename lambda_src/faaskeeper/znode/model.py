@@ -56,7 +56,7 @@ class Stored:
     length: int
 
 
-Data: TypeAlias = bytes | None | Blob | Stored
+Data: TypeAlias = bytes | Blob | Stored | None
 """A znode's data. ``None`` (null) and ``b""`` are distinct, as in ZooKeeper; both have length 0."""
 
 

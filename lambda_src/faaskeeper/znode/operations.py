@@ -104,7 +104,17 @@ class Reap:
 
 
 Operation: TypeAlias = (
-    Create | Delete | SetData | SetAcl | Check | Multi | CreateSession | AttachSession | CloseSession | ExpireSession | Reap
+    Create
+    | Delete
+    | SetData
+    | SetAcl
+    | Check
+    | Multi
+    | CreateSession
+    | AttachSession
+    | CloseSession
+    | ExpireSession
+    | Reap
 )
 
 

@@ -56,7 +56,7 @@ def _paths(operation: Operation) -> Iterator[str]:
             yield paths.parent(path)
             if flags in CREATE_MODES and not CREATE_MODES[flags].sequential:
                 yield path
-        case (Delete(path=path) | Reap(path=path)) if "/" in path:
+        case Delete(path=path) | Reap(path=path) if "/" in path:
             yield paths.parent(path)
             yield path
         case SetData(path=path) | SetAcl(path=path) | Check(path=path):
