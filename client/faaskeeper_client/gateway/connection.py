@@ -1,0 +1,365 @@
+"""One client's connection: its handshake, and its requests answered in order.
+
+Requests overlap as far as ZooKeeper's order allows. Reads run at once, but a reply is sent in its turn, and a read
+that was begun before something newer was shown is made again then. A write waits for the replies of the reads
+before it, a read for the outcomes of the writes before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+
+from faaskeeper.protocol.messages import Principal
+from faaskeeper.storage.errors import AwsError
+from faaskeeper.znode.acl import Caller, digest_id, may_read
+from faaskeeper.znode.errors import Code
+from faaskeeper.znode.model import Event, Identity
+from faaskeeper.znode.operations import (
+    AttachSession,
+    CloseSession,
+    Create,
+    CreateSession,
+    Delete,
+    Multi,
+    Operation,
+    Outcome,
+    SetAcl,
+    SetData,
+)
+from faaskeeper_client.gateway.outbox import ConnectionLost
+from faaskeeper_client.gateway.queries import Queries, Result
+from faaskeeper_client.gateway.sessions import LocalSession
+from faaskeeper_client.gateway.watches import Registration
+from faaskeeper_client.wire import responses
+from faaskeeper_client.wire.frames import Command, Frames
+from faaskeeper_client.wire.jute import MarshallingError
+from faaskeeper_client.wire.requests import Auth, Ping, Refused, Request, Sasl, decode, decode_connect
+
+if TYPE_CHECKING:
+    from faaskeeper_client.gateway.gateway import Gateway
+
+logger = logging.getLogger(__name__)
+
+_MOST_UNANSWERED = 1000
+"""Requests of one connection that are taken on; its socket is not read while there are more."""
+_WRITES = (Create, Delete, SetData, SetAcl, Multi, CloseSession)
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """A reply in its turn. ``ready`` waits for what the reply needs; ``emit`` sends it, in turn."""
+
+    emit: Callable[[], Awaitable[None]]
+    task: asyncio.Task[tuple[int, Result]] | None = None
+
+
+class Client(Protocol):
+    """The means by which a client is reached: a socket, or something in its place."""
+
+    def send(self, data: bytes) -> None:
+        """Takes whole frames."""
+        ...
+
+    def answer(self, command: Command) -> None:
+        """Answers a four-letter word, then closes."""
+        ...
+
+    def drained(self) -> None:
+        """A request was answered: a reader that was paused for ``overloaded`` may go on."""
+        ...
+
+    def close(self) -> None:
+        """Called once, after the last frame."""
+        ...
+
+
+class Connection:
+    """``address`` is the client's host and port."""
+
+    def __init__(self, gateway: Gateway, client: Client, address: tuple[str, int]) -> None:
+        self.address = address
+        self.peer = address[0]
+        self.established = gateway.clock()
+        self.session: LocalSession | None = None
+        self.caller = Caller(0)
+        self.seen = 0
+        self.received = 0
+        self.sent = 0
+        self._gateway = gateway
+        self._client = client
+        self._frames = Frames()
+        self._incoming: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._slots: asyncio.Queue[_Slot] = asyncio.Queue()
+        self._unanswered = 0
+        self._reads = _Count()
+        self._writes = _Count()
+        self._credentials: tuple[tuple[str, str], ...] = (("ip", self.peer),)
+        self._open = True
+        self._tasks = [asyncio.get_running_loop().create_task(self._run())]
+        self._queries = Queries(gateway, self)
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the transport should stop reading for now."""
+        return self._unanswered + len(self._incoming) > _MOST_UNANSWERED
+
+    @property
+    def unanswered(self) -> int:
+        """Requests received and not answered yet."""
+        return self._unanswered + len(self._incoming)
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the client. Four-letter words are answered by the server before a connection is made of them."""
+        if not self._open:
+            return
+        if self.session is not None:
+            self._gateway.sessions.touch(self.session)
+        try:
+            for frame in self._frames.feed(data):
+                if isinstance(frame, Command):
+                    self._client.answer(frame)
+                    return
+                self.received += 1
+                self._gateway.received += 1
+                self._incoming.append(frame)
+        except MarshallingError as error:
+            logger.info("connection of %s is closed: %s", self.peer, error)
+            self.close()
+            return
+        self._arrived.set()
+
+    def write(self, data: bytes) -> None:
+        if self._open:
+            self.sent += 1
+            self._gateway.sent += 1
+            self._gateway.liveness.when_alive(self._client.send, data)
+
+    def close(self) -> None:
+        """Drops the connection; its session lives on until it is closed or expires."""
+        if not self._open:
+            return
+        self._open = False
+        self._gateway.forget(self)
+        if self.session is not None and self.session.connection is self:
+            self.session.connection = None
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()
+        self._client.close()
+
+    def deliver(self, event: Event) -> None:
+        if may_read(event.acl, self.caller):
+            self.seen = max(self.seen, event.zxid)
+            self.write(responses.event(event.path, event.kind, event.zxid))
+
+    async def _run(self) -> None:
+        try:
+            if await self._handshake(await self._next_frame()):
+                self._tasks.append(asyncio.get_running_loop().create_task(self._emit()))
+                while True:
+                    await self._take(decode(await self._next_frame()))
+        except MarshallingError as error:
+            logger.info("connection of %s is closed: %s", self.peer, error)
+        except ConnectionLost as error:
+            logger.info("connection of %s is closed: %s", self.peer, error)
+        except AwsError as error:
+            logger.warning("connection of %s is closed: %s", self.peer, error)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("connection of %s is closed", self.peer)
+        self.close()
+
+    async def _next_frame(self) -> bytes:
+        while not self._incoming:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._incoming.popleft()
+
+    async def _handshake(self, frame: bytes) -> bool:
+        """Creates or attaches the session (ZooKeeperServer.processConnectRequest). False: close the connection."""
+        request = decode_connect(frame)
+        gateway = self._gateway
+        await gateway.liveness.alive()
+        if request.last_zxid_seen > gateway.observer.complete:
+            head = await gateway.observer.catch_up()
+            if head is None or request.last_zxid_seen > head.zxid:
+                logger.info("client %s has seen %#x, ahead of the service", self.peer, request.last_zxid_seen)
+                return False
+        timeout = gateway.negotiate(request.timeout)
+        if request.session == 0:
+            session_id, password = gateway.new_session()
+            operation: Operation = CreateSession(sha256(password).digest(), timeout)
+        else:
+            session_id, password = request.session, request.password
+            operation = AttachSession(timeout)
+            await gateway.liveness.guard(session_id, timeout)
+        outcome = await gateway.outbox.submit(Principal(session_id, 0, password), operation)
+        if not self._open:
+            return False
+        if outcome.session is None:
+            known = gateway.sessions.get(session_id)
+            if known is None:
+                gateway.liveness.release(session_id)
+            elif known.connection is not None:
+                known.connection.close()
+            self.write(responses.session_expired(request.read_only))
+            return False
+        timeout, epoch = outcome.session
+        self.session = gateway.sessions.attach(session_id, password, epoch, timeout, self)
+        self.seen = max(request.last_zxid_seen, outcome.zxid)
+        self._identify()
+        self.write(responses.connected(timeout, session_id, password, request.read_only))
+        return True
+
+    async def _take(self, request: Request) -> None:
+        """Begins a request, as soon as those before it let it begin."""
+        body = request.body
+        if isinstance(body, Ping):
+            self.write(responses.ping(self.seen))
+            return
+        self._unanswered += 1
+        if isinstance(body, _WRITES):
+            await self._reads.none()
+            await self._write(request)
+        elif isinstance(body, Auth):
+            self._put(_Slot(lambda: self._authenticate(request.xid, body)))
+            # what follows is asked with the new identity
+            await self._slots.join()
+        elif isinstance(body, Refused):
+            self._put(_Slot(lambda: self._refuse(request.xid, body)))
+        elif isinstance(body, Sasl):
+            self._put(_Slot(lambda: self._refuse(request.xid, Refused(Code.AUTH_FAILED, True, "SASL"))))
+        else:
+            await self._writes.none()
+            self._read(request)
+
+    def _put(self, slot: _Slot) -> None:
+        self._slots.put_nowait(slot)
+
+    async def _write(self, request: Request) -> None:
+        assert self.session is not None
+        operation = await self._gateway.claim_check(request.body)  # type: ignore[arg-type]
+        principal = Principal(self.session.id, self.session.epoch, self.session.password, self._credentials)
+        await self._gateway.liveness.before_write(self.session, operation)
+        outcome = self._gateway.outbox.submit(principal, operation)
+        self._writes.up()
+        outcome.add_done_callback(lambda _: self._writes.down())
+        self._put(_Slot(lambda: self._emit_outcome(request, outcome)))
+
+    async def _emit_outcome(self, request: Request, future: asyncio.Future[Outcome]) -> None:
+        outcome = await future
+        if outcome.code in (Code.SESSION_EXPIRED, Code.SESSION_MOVED):
+            assert self.session is not None
+            self._gateway.sessions.remove(self.session.id, self.session.epoch)
+            raise ConnectionLost(f"session {self.session.id:#x}: {outcome.code.name}")
+        # an event of a later transaction of the same batch may have been sent before
+        self.seen = max(self.seen, outcome.zxid)
+        self.write(responses.outcome(request, replace(outcome, zxid=self.seen)))
+        if isinstance(request.body, CloseSession):
+            assert self.session is not None
+            self._gateway.sessions.remove(self.session.id, self.session.epoch)
+
+    def _read(self, request: Request) -> None:
+        self._reads.up()
+        task = asyncio.get_running_loop().create_task(self._execute(request))
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+        self._put(_Slot(lambda: self._emit_result(request, task), task))
+
+    async def _execute(self, request: Request) -> tuple[int, Result]:
+        """The result, and a zxid that it surely reflects: what was complete when it was begun."""
+        observer = self._gateway.observer
+        floor = observer.complete
+        result = await self._queries.run(request)
+        await observer.observe(result.zxid)
+        return floor, result
+
+    async def _emit_result(self, request: Request, task: asyncio.Task[tuple[int, Result]]) -> None:
+        floor, result = await task
+        while self.seen > floor:
+            self._cancel(result.registrations)
+            floor, result = await self._execute(request)
+        self.seen = max(floor, result.zxid)
+        for event in result.events:
+            self.deliver(event)
+        self.write(result.encode(self.seen))
+        for registration, zxid in result.registrations:
+            self._gateway.watches.complete(registration, max(zxid, floor))
+        self._reads.down()
+
+    def _cancel(self, registrations: tuple[tuple[Registration, int], ...]) -> None:
+        for registration, _ in registrations:
+            self._gateway.watches.cancel(registration)
+
+    async def _authenticate(self, xid: int, auth: Auth) -> None:
+        credential = auth.credentials.decode("utf-8", "replace")
+        if auth.scheme == "digest":
+            self._credentials = (*(c for c in self._credentials if c != ("digest", credential)), ("digest", credential))
+            self._identify()
+        elif auth.scheme != "ip":
+            self.write(responses.error(xid, 0, Code.AUTH_FAILED))
+            raise ConnectionLost(f"authentication scheme {auth.scheme!r} is not known")
+        self.write(responses.reply(xid, 0))
+
+    async def _refuse(self, xid: int, refused: Refused) -> None:
+        self.write(responses.error(xid, self.seen, refused.code))
+        if refused.closes:
+            raise ConnectionLost(refused.reason)
+
+    def _identify(self) -> None:
+        assert self.session is not None
+        identities = tuple(
+            Identity(scheme, digest_id(credential) if scheme == "digest" else credential)
+            for scheme, credential in self._credentials
+        )
+        superuser = Identity("digest", self._gateway.service.super_digest) in identities
+        self.caller = Caller(self.session.id, self._gateway.id, identities, superuser)
+
+    async def _emit(self) -> None:
+        """Sends the replies in the order of the requests."""
+        try:
+            while True:
+                slot = await self._slots.get()
+                await slot.emit()
+                self._slots.task_done()
+                self._unanswered -= 1
+                self._client.drained()
+        except ConnectionLost as error:
+            logger.info("connection of %s is closed: %s", self.peer, error)
+        except AwsError as error:
+            logger.warning("connection of %s is closed: %s", self.peer, error)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("connection of %s is closed", self.peer)
+        self.close()
+
+
+class _Count:
+    """A number that can be awaited to be zero."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._zero = asyncio.Event()
+        self._zero.set()
+
+    def up(self) -> None:
+        self._count += 1
+        self._zero.clear()
+
+    def down(self) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._zero.set()
+
+    async def none(self) -> None:
+        await self._zero.wait()

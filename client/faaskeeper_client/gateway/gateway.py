@@ -1,0 +1,204 @@
+"""The gateway: ZooKeeper's server side for the clients beside it, with FaaSKeeper's storage and queue behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from faaskeeper.protocol.messages import Principal, ReplyMessage
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.blobs import PREFIX, write_blob
+from faaskeeper.storage.errors import AwsError
+from faaskeeper.znode.model import Blob, Data
+from faaskeeper.znode.operations import CloseSession, Create, Multi, Operation, SetData
+from faaskeeper_client.gateway.connection import Client, Connection
+from faaskeeper_client.gateway.inbox import Inbox
+from faaskeeper_client.gateway.liveness import DeclaredDead, Liveness
+from faaskeeper_client.gateway.observer import EventsLost, Observer
+from faaskeeper_client.gateway.outbox import ConnectionLost, Outbox
+from faaskeeper_client.gateway.reads import Reader
+from faaskeeper_client.gateway.sessions import LocalSession, Sessions
+from faaskeeper_client.gateway.watches import Kind, Watches
+
+logger = logging.getLogger(__name__)
+
+TICK = 2000
+"""ms; session timeouts are granted between 2 and 20 of them (ZooKeeperServer)."""
+_CHECK_INTERVAL = 0.5
+_LONGEST_WITHOUT_OUTCOME = 60.0
+
+
+class Gateway:
+    """Without a socket: ``connect`` takes any means of sending frames.
+
+    ``clock`` gives seconds and goes on while the machine sleeps, ``entropy`` makes ids and passwords.
+    """
+
+    def __init__(
+        self,
+        aws: Aws,
+        service: Service,
+        *,
+        clock: Callable[[], float] | None = None,
+        entropy: random.Random | None = None,
+    ) -> None:
+        self.aws = aws
+        self.service = service
+        self.clock = clock or boot_time
+        self.entropy = entropy or random.SystemRandom()
+        self.connections: set[Connection] = set()
+        self.started = self.clock()
+        self.received = 0
+        self.sent = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        """A life under a new id: one that was declared dead must not go on under the old."""
+        self.id = f"{self.entropy.getrandbits(64):016x}"
+        self.watches = Watches()
+        self.observer = Observer(self.aws, self.service, self.watches)
+        self.outbox = Outbox(self.aws, self.service, self.id)
+        self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
+        self.liveness = Liveness(self.aws, self.service, self.id, self.clock)
+        self.sessions = Sessions(self.clock, self.liveness.release)
+        self.reader = Reader(self.aws, self.service, self.id, self.watches)
+
+    async def start(self) -> None:
+        """Makes the gateway known. Raises AwsError."""
+        await self.inbox.open()
+        await self.liveness.beat()
+        await self.observer.catch_up()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(work) for work in (self.inbox.run(), self.outbox.run(), self._live(), self._check())
+        ]
+
+    async def stop(self) -> None:
+        """Drops all connections. Sessions live on until their timeout, so that clients can go to another gateway."""
+        await self._end()
+        await self.inbox.close()
+
+    def connect(self, client: Client, address: tuple[str, int]) -> Connection:
+        """A connection for ``client``; give it the client's bytes with ``feed``."""
+        connection = Connection(self, client, address)
+        self.connections.add(connection)
+        return connection
+
+    def forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self.watches.forget(connection)
+
+    def negotiate(self, timeout: int) -> int:
+        """The session timeout in ms that is granted for the one asked for."""
+        return max(2 * TICK, min(20 * TICK, timeout))
+
+    def new_session(self) -> tuple[int, bytes]:
+        """An id (positive, so that tools print it as they do ZooKeeper's) and a password."""
+        return self.entropy.getrandbits(62) + 1, self.entropy.randbytes(16)
+
+    async def claim_check(self, operation: Operation) -> Operation:
+        """Puts data above the blob limit into the bucket and its key into the operation."""
+        if isinstance(operation, Create | SetData):
+            return replace(operation, data=await self._blob(operation.data))
+        if isinstance(operation, Multi):
+            parts = [await self.claim_check(part) for part in operation.operations]
+            return Multi(tuple(parts))  # type: ignore[arg-type]
+        return operation
+
+    async def watch_recursively(self, path: str) -> int:
+        raise NotImplementedError
+
+    def remove_watches(self, connection: Connection, path: str, kinds: Iterable[Kind]) -> bool:
+        return self.watches.remove(connection, path, kinds)
+
+    async def _blob(self, data: Data) -> Data:
+        if not isinstance(data, bytes) or len(data) <= self.service.blob_limit:
+            return data
+        key = f"{PREFIX}{self.id}/{self.entropy.getrandbits(128):032x}"
+        await write_blob(self.aws, self.service, key, data)
+        return Blob(key, len(data))
+
+    async def _handle_reply(self, message: ReplyMessage) -> None:
+        await self.observer.learn(message.zxid, message.base, message.events)
+        for session, epoch in message.detached:
+            self.sessions.remove(session, epoch)
+        for number, outcome in message.outcomes:
+            self.outbox.resolve(number, outcome)
+
+    async def _live(self) -> None:
+        try:
+            await self.liveness.run()
+        except DeclaredDead as error:
+            logger.warning("%s; it begins anew", error)
+            asyncio.get_running_loop().create_task(self._restart())
+
+    async def _restart(self) -> None:
+        old = self.inbox
+        await self._end()
+        self._begin()
+        await self.start()
+        await old.close()
+
+    async def _check(self) -> None:
+        """Expires silent clients; with watches, looks for news that no hint told of."""
+        looked = self.clock()
+        while True:
+            await asyncio.sleep(_CHECK_INTERVAL)
+            await self.liveness.alive()
+            for session in self.sessions.silent():
+                self._expire(session)
+            self.outbox.give_up(_LONGEST_WITHOUT_OUTCOME)
+            if self.watches and self.clock() - looked > self._look_interval():
+                looked = self.clock()
+                try:
+                    await self.observer.catch_up()
+                except EventsLost as error:
+                    logger.warning("%s; connections are closed", error)
+                    self._drop_connections()
+                    self.observer.complete = 0
+                    await self.observer.catch_up()
+                except AwsError as error:
+                    logger.warning("the head cannot be read: %s", error)
+
+    def _look_interval(self) -> float:
+        return min((session.timeout for session in self.sessions), default=20 * TICK) / 3000
+
+    def _expire(self, session: LocalSession) -> None:
+        if session.connection is not None and session.connection.unanswered:
+            return  # it is this side that is slow
+        session.expiring = True
+        logger.info("session %#x was silent for %d ms", session.id, session.timeout)
+        if session.connection is not None:
+            session.connection.close()
+        principal = Principal(session.id, session.epoch, session.password)
+        outcome = self.outbox.submit(principal, CloseSession())
+
+        def done(future: asyncio.Future[object]) -> None:
+            if future.cancelled() or isinstance(future.exception(), ConnectionLost):
+                session.expiring = False
+            else:
+                self.sessions.remove(session.id, session.epoch)
+
+        outcome.add_done_callback(done)
+
+    def _drop_connections(self) -> None:
+        for connection in list(self.connections):
+            connection.close()
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._drop_connections()
+        self.outbox.close()
+
+
+def boot_time() -> float:
+    """Seconds since boot, sleep included where the system can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

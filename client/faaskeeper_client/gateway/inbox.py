@@ -1,0 +1,111 @@
+"""Receives replies and hints from the sequencer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from faaskeeper.protocol.messages import InvalidMessage, ReplyMessage, decode_reply
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import AwsError, NotFound
+from faaskeeper.storage.queues import reply_queue_name
+from faaskeeper.storage.retry import repeat
+
+logger = logging.getLogger(__name__)
+
+_LONG_POLL = 20
+"""Seconds; the most that SQS waits."""
+_PAUSE_AFTER_ERROR = 1.0
+
+
+class Inbox:
+    """The gateway's reply queue, a standard one: messages may come twice or in another order, which ``handle``,
+    called with those received together in zxid order, must bear."""
+
+    def __init__(
+        self, aws: Aws, service: Service, gateway: str, handle: Callable[[ReplyMessage], Awaitable[None]]
+    ) -> None:
+        self._aws = aws
+        self._name = reply_queue_name(service, gateway)
+        self._handle = handle
+        self._url = ""
+        self._deleting: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Creates the queue. Raises AwsError."""
+        response = await repeat(
+            lambda: self._aws.call(
+                "sqs",
+                "create_queue",
+                QueueName=self._name,
+                Attributes={
+                    "ReceiveMessageWaitTimeSeconds": str(_LONG_POLL),
+                    "VisibilityTimeout": "30",
+                    "MessageRetentionPeriod": "600",
+                },
+            )
+        )
+        self._url = response["QueueUrl"]
+
+    async def run(self) -> None:
+        """Receives until cancelled."""
+        while True:
+            try:
+                response = await self._aws.call(
+                    "sqs",
+                    "receive_message",
+                    QueueUrl=self._url,
+                    MaxNumberOfMessages=10,
+                    WaitTimeSeconds=_LONG_POLL,
+                )
+            except NotFound:
+                raise
+            except AwsError as error:
+                logger.warning("replies cannot be received: %s", error)
+                await asyncio.sleep(_PAUSE_AFTER_ERROR)
+                continue
+            received = response.get("Messages", [])
+            if received:
+                self._delete(received)
+                for message in sorted(self._decoded(received), key=lambda message: message.zxid):
+                    await self._handle(message)
+
+    async def close(self) -> None:
+        """Deletes the queue."""
+        try:
+            await self._aws.call("sqs", "delete_queue", QueueUrl=self._url)
+        except AwsError as error:
+            logger.info("reply queue %s stays for the janitor: %s", self._name, error)
+
+    def _decoded(self, received: list[dict[str, Any]]) -> list[ReplyMessage]:
+        messages: list[ReplyMessage] = []
+        for message in received:
+            try:
+                messages.append(decode_reply(message["Body"]))
+            except InvalidMessage as error:
+                logger.error("reply %s is dropped: %s", message["MessageId"], error)
+        return messages
+
+    def _delete(self, received: list[dict[str, Any]]) -> None:
+        """Beside the handling: a message that comes again does no harm, and a gateway that dies needs none."""
+
+        async def delete() -> None:
+            try:
+                await self._aws.call(
+                    "sqs",
+                    "delete_message_batch",
+                    QueueUrl=self._url,
+                    Entries=[
+                        {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+                        for index, message in enumerate(received)
+                    ],
+                )
+            except AwsError as error:
+                logger.info("replies will come again: %s", error)
+
+        task = asyncio.get_running_loop().create_task(delete())
+        self._deleting.add(task)
+        task.add_done_callback(self._deleting.discard)

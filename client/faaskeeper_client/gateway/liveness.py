@@ -1,0 +1,148 @@
+"""The gateway's own life: beats in storage, and silence towards clients when it cannot beat.
+
+If it stood still for longer than its timeout, others may have declared it dead and expired its sessions. So it shows
+nothing to anybody while its last beat is older than that, by a clock that goes on while the machine sleeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.timers import GatewayTimer, encode_timer
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.queues import send_timer
+from faaskeeper.storage.sessions import GatewayItem, beat
+from faaskeeper.znode.create_mode import CREATE_MODES
+from faaskeeper.znode.model import Kind
+from faaskeeper.znode.operations import Create, Multi, Operation
+from faaskeeper_client.gateway.sessions import LocalSession
+
+logger = logging.getLogger(__name__)
+
+RELAXED_TIMEOUT = 600_000
+"""ms for which a gateway may stand still while none of its sessions owns an ephemeral."""
+_BEATS_PER_TIMEOUT = 3
+_TIMERS_LATE = 3
+"""Timeouts without a move of the timer number, after which the chain of timers is taken for lost."""
+
+
+class DeclaredDead(Exception):
+    """The reaper took this gateway for dead; its sessions are being expired. It must start anew under another id."""
+
+
+class Liveness:
+    """``clock`` gives seconds and goes on while the machine sleeps (CLOCK_BOOTTIME)."""
+
+    def __init__(self, aws: Aws, service: Service, gateway: str, clock: Callable[[], float]) -> None:
+        self._aws = aws
+        self._service = service
+        self._gateway = gateway
+        self._clock = clock
+        self._owners: dict[int, int] = {}
+        self._number = 0
+        self._timeout = RELAXED_TIMEOUT
+        self._armed = 0
+        self._beaten = float("-inf")
+        self._timer = (-1, clock())
+        self._fresh = asyncio.Event()
+        self._held: list[tuple[Callable[[bytes], None], bytes]] = []
+        self._lock = asyncio.Lock()
+        self._sooner = asyncio.Event()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._clock() - self._beaten < self._timeout / 1000
+
+    async def alive(self) -> None:
+        """Returns when the gateway may speak."""
+        while not self.is_alive:
+            self._fresh.clear()
+            self._sooner.set()
+            await self._fresh.wait()
+
+    def when_alive(self, send: Callable[[bytes], None], data: bytes) -> None:
+        """Sends now, or after the next beat, in order."""
+        if self.is_alive and not self._held:
+            send(data)
+        else:
+            self._held.append((send, data))
+            self._sooner.set()
+
+    async def before_write(self, session: LocalSession, operation: Operation) -> None:
+        """Before a session's first ephemeral is sent, its gateway's death must be noticed in time."""
+        if session.id not in self._owners and _makes_ephemeral(operation):
+            await self.guard(session.id, session.timeout)
+
+    async def guard(self, session: int, timeout: int) -> None:
+        """From now on the session, with ``timeout`` in ms, may own ephemerals. Raises AwsError, DeclaredDead."""
+        self._owners[session] = timeout
+        if self._wanted_timeout() < self._armed:
+            await self.beat()
+
+    def release(self, session: int) -> None:
+        """The session is no longer attached here."""
+        self._owners.pop(session, None)
+
+    async def beat(self) -> None:
+        """Writes one beat, and arms a timer where the running one would come too late.
+
+        Raises AwsError when storage cannot be reached, DeclaredDead when it is too late.
+        """
+        async with self._lock:
+            timeout = self._wanted_timeout()
+            began = self._clock()
+            self._number += 1
+            item = await beat(self._aws, self._service, self._gateway, self._number, timeout)
+            if item is None:
+                raise DeclaredDead(f"gateway {self._gateway} was declared dead before beat {self._number}")
+            if not self._armed or timeout < self._armed or self._timer_lost(item):
+                timer = GatewayTimer(self._gateway, item.beat, item.timer)
+                await send_timer(self._aws, self._service, encode_timer(timer), timeout / 1000)
+            self._armed = timeout
+            self._timeout = timeout
+            self._beaten = began
+        if self.is_alive:
+            self._fresh.set()
+            held, self._held = self._held, []
+            for send, data in held:
+                send(data)
+
+    async def run(self) -> None:
+        """Beats until cancelled. Raises DeclaredDead."""
+        while True:
+            try:
+                await self.beat()
+                pause = self._timeout / 1000 / _BEATS_PER_TIMEOUT
+            except AwsError as error:
+                logger.warning("beat %d failed: %s", self._number, error)
+                pause = 0.2
+            self._sooner.clear()
+            try:
+                await asyncio.wait_for(self._sooner.wait(), pause)
+            except TimeoutError:
+                continue
+
+    def _wanted_timeout(self) -> int:
+        """Half the shortest session timeout: timers that stand that far apart notice a death within a whole one."""
+        return min([RELAXED_TIMEOUT, *(timeout // 2 for timeout in self._owners.values())])
+
+    def _timer_lost(self, item: GatewayItem) -> bool:
+        number, since = self._timer
+        if item.timer != number:
+            self._timer = (item.timer, self._clock())
+            return False
+        if self._clock() - since > _TIMERS_LATE * self._timeout / 1000:
+            self._timer = (item.timer, self._clock())
+            return True
+        return False
+
+
+def _makes_ephemeral(operation: Operation) -> bool:
+    if isinstance(operation, Multi):
+        return any(_makes_ephemeral(part) for part in operation.operations)
+    mode = CREATE_MODES.get(operation.flags) if isinstance(operation, Create) else None
+    return mode is not None and mode.kind is Kind.EPHEMERAL

@@ -1,0 +1,81 @@
+"""Which zxids this gateway may show: those whose transactions are complete and whose events it has delivered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.ledger import Head, confirm_complete, read_events, read_head
+from faaskeeper.storage.retry import delay
+from faaskeeper.znode.model import Event
+from faaskeeper_client.gateway.watches import Watches
+
+
+class EventsLost(Exception):
+    """Events that this gateway has not read yet are gone: its clients must reconnect and set their watches anew."""
+
+
+class Observer:
+    """Follows the head of the ledger.
+
+    ``complete``: every transaction up to it is fully visible, and every watch event up to it has been handed to the
+    connections. Both hold before it is published, so whoever may show ``complete`` has sent what precedes it.
+    """
+
+    def __init__(self, aws: Aws, service: Service, watches: Watches) -> None:
+        self.complete = 0
+        self._aws = aws
+        self._service = service
+        self._watches = watches
+        self._lock = asyncio.Lock()
+
+    async def observe(self, zxid: int) -> None:
+        """Returns once ``zxid`` is complete and its events are delivered. Concurrent calls share the work."""
+        attempt = 0
+        while self.complete < zxid:
+            async with self._lock:
+                if self.complete >= zxid or await self._follow(zxid):
+                    continue
+            await asyncio.sleep(delay(attempt))
+            attempt += 1
+
+    async def catch_up(self) -> Head | None:
+        """Observes the present head, which it returns; None before a service's first transaction."""
+        head = await read_head(self._aws, self._service)
+        if head is not None:
+            if head.floor > self.complete and self._watches:
+                raise EventsLost(f"events up to {head.floor} are gone, delivered are those up to {self.complete}")
+            await self.observe(head.zxid)
+        return head
+
+    async def learn(self, zxid: int, base: int, events: Sequence[Event] | None) -> None:
+        """News from the sequencer: ``zxid`` is complete; ``events`` are those in (base, zxid], None if too many."""
+        if zxid <= self.complete:
+            return
+        async with self._lock:
+            if zxid > self.complete:
+                await self._advance(zxid, events if base <= self.complete else None)
+
+    async def _follow(self, zxid: int) -> bool:
+        """One attempt to get to ``zxid``; False if the ledger is not there yet."""
+        head = await read_head(self._aws, self._service)
+        if head is None or head.zxid < zxid:
+            return False
+        if zxid <= head.base:
+            # a transaction follows only when the one before is known to be complete
+            await self._advance(head.base, None)
+            return True
+        if not await confirm_complete(self._aws, self._service, head):
+            return False
+        await self._advance(head.zxid, None)
+        return True
+
+    async def _advance(self, zxid: int, events: Sequence[Event] | None) -> None:
+        if events is None:
+            events = await read_events(self._aws, self._service, self.complete, zxid) if self._watches else ()
+        for event in events:
+            if event.zxid > self.complete:
+                self._watches.fire(event)
+        self.complete = zxid

@@ -1,0 +1,123 @@
+"""Sends the sessions' writes to the sequencer, in order, and hands each its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.queues import send_request
+from faaskeeper.znode.operations import Operation, Outcome
+
+logger = logging.getLogger(__name__)
+
+_MOST_BYTES = 900_000
+"""Of a message; SQS takes 1 MiB."""
+_GIVE_UP = 120.0
+"""Seconds after which a send is given up: SQS forgets after 300 what it has seen, and a retry could run twice."""
+_MOST_REQUESTS = 500
+
+
+class ConnectionLost(Exception):
+    """Whether the request took effect is unknown; its connection must be closed, as ZooKeeper's would be."""
+
+
+@dataclass(slots=True, eq=False)
+class _Sent:
+    request: Request
+    outcome: asyncio.Future[Outcome]
+    since: float
+
+
+class Outbox:
+    """One gateway's requests. One message is under way at a time, so that none can overtake another; what comes
+    meanwhile goes into the next."""
+
+    def __init__(self, aws: Aws, service: Service, gateway: str) -> None:
+        self._aws = aws
+        self._service = service
+        self._gateway = gateway
+        self._waiting: deque[_Sent] = deque()
+        self._unanswered: dict[int, _Sent] = {}
+        self._wake = asyncio.Event()
+        self._number = 0
+        self._messages = 0
+
+    def __len__(self) -> int:
+        """Requests without an outcome."""
+        return len(self._unanswered)
+
+    def submit(self, principal: Principal, operation: Operation) -> asyncio.Future[Outcome]:
+        """Queues the operation behind all submitted before. The future raises ConnectionLost."""
+        self._number += 1
+        loop = asyncio.get_running_loop()
+        sent = _Sent(Request(principal, self._number, operation), loop.create_future(), loop.time())
+        self._waiting.append(sent)
+        self._unanswered[self._number] = sent
+        self._wake.set()
+        return sent.outcome
+
+    def resolve(self, number: int, outcome: Outcome) -> None:
+        """An outcome came; the same may come twice."""
+        sent = self._unanswered.pop(number, None)
+        if sent is not None and not sent.outcome.done():
+            sent.outcome.set_result(outcome)
+
+    def give_up(self, older_than: float) -> None:
+        """Fails what has waited for an outcome for more than ``older_than`` seconds."""
+        limit = asyncio.get_running_loop().time() - older_than
+        self._fail([sent for sent in self._unanswered.values() if sent.since < limit], "no outcome came")
+
+    async def run(self) -> None:
+        """Sends until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._send(*self._next_message())
+
+    def close(self) -> None:
+        self._waiting.clear()
+        self._fail(list(self._unanswered.values()), "the gateway stops")
+
+    def _next_message(self) -> tuple[list[_Sent], str]:
+        taken: list[_Sent] = []
+        size = 0
+        while self._waiting and len(taken) < _MOST_REQUESTS:
+            size += _size(self._waiting[0].request.operation)
+            if taken and size > _MOST_BYTES:
+                break
+            taken.append(self._waiting.popleft())
+        return taken, encode_requests(RequestMessage(self._gateway, tuple(sent.request for sent in taken)))
+
+    async def _send(self, taken: list[_Sent], body: str) -> None:
+        self._messages += 1
+        try:
+            await send_request(
+                self._aws, self._service, body, f"{self._gateway}-{self._messages}", seconds=_GIVE_UP
+            )
+        except AwsError as error:
+            logger.warning("%d requests could not be sent: %s", len(taken), error)
+            self._fail(taken, str(error))
+
+    def _fail(self, sent: list[_Sent], reason: str) -> None:
+        for each in sent:
+            self._unanswered.pop(each.request.number, None)
+            if not each.outcome.done():
+                each.outcome.set_exception(ConnectionLost(reason))
+
+
+def _size(operation: Operation) -> int:
+    """Bytes that the operation takes in a message, roughly and rather too many."""
+    parts = getattr(operation, "operations", None)
+    if parts is not None:
+        return 200 + sum(_size(part) for part in parts)
+    data = getattr(operation, "data", None)
+    length = len(data) if isinstance(data, bytes) else 0
+    acl = getattr(operation, "acl", ())
+    return 300 + 6 * len(getattr(operation, "path", "")) + length * 4 // 3 + 100 * len(acl)

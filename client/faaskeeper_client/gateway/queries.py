@@ -1,0 +1,327 @@
+"""The requests that only read: what each answers, by storage and by this gateway's own watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faaskeeper.storage.errors import Unavailable
+from faaskeeper.storage.sessions import list_ephemerals
+from faaskeeper.storage.znodes import NodeItem
+from faaskeeper.znode import paths
+from faaskeeper.znode.acl import masked_for_reader, may_read
+from faaskeeper.znode.errors import Code, ZnodeError
+from faaskeeper.znode.model import Event, EventKind, Znode
+from faaskeeper_client.gateway.watches import Kind, Registration
+from faaskeeper_client.wire import responses
+from faaskeeper_client.wire.requests import (
+    AddWatch,
+    CheckWatches,
+    Exists,
+    GetAcl,
+    GetAllChildrenNumber,
+    GetChildren,
+    GetData,
+    GetEphemerals,
+    MultiRead,
+    Reconfig,
+    RemoveWatches,
+    Request,
+    SetWatches,
+    Sync,
+    WatcherType,
+    WhoAmI,
+)
+
+if TYPE_CHECKING:
+    from faaskeeper_client.gateway.connection import Connection
+    from faaskeeper_client.gateway.gateway import Gateway
+
+_MOST_AT_ONCE = 16
+"""Storage requests that one client request may have under way."""
+_MOST_TRIES = 20
+
+_KINDS: dict[WatcherType, tuple[Kind, ...]] = {
+    WatcherType.CHILDREN: (Kind.CHILD,),
+    WatcherType.DATA: (Kind.DATA,),
+    WatcherType.ANY: tuple(Kind),
+    WatcherType.PERSISTENT: (Kind.PERSISTENT,),
+    WatcherType.PERSISTENT_RECURSIVE: (Kind.RECURSIVE,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a read found. ``zxid`` is the latest that it reflects, 0 if none is known.
+
+    In its turn, first ``events`` are delivered, then ``encode``, given the header's zxid, makes the reply, then the
+    ``registrations`` become watches, each with the zxid of the state it saw.
+    """
+
+    zxid: int
+    encode: Callable[[int], bytes]
+    registrations: tuple[tuple[Registration, int], ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+class Queries:
+    """The reads of one connection."""
+
+    def __init__(self, gateway: Gateway, connection: Connection) -> None:
+        self._gateway = gateway
+        self._connection = connection
+        self._run: dict[type[Any], Callable[[int, Any], Awaitable[Result]]] = {
+            Exists: self._exists,
+            GetData: self._get_data,
+            GetAcl: self._get_acl,
+            GetChildren: self._get_children,
+            GetAllChildrenNumber: self._get_all_children_number,
+            GetEphemerals: self._get_ephemerals,
+            Sync: self._sync,
+            MultiRead: self._multi_read,
+            CheckWatches: self._check_watches,
+            RemoveWatches: self._remove_watches,
+            AddWatch: self._add_watch,
+            SetWatches: self._set_watches,
+            WhoAmI: self._who_am_i,
+            Reconfig: self._reconfig,
+        }
+
+    async def run(self, request: Request) -> Result:
+        """Raises AwsError."""
+        return await self._run[type(request.body)](request.xid, request.body)
+
+    async def _exists(self, xid: int, body: Exists) -> Result:
+        if "\0" in body.path:
+            return _error(xid, Code.BAD_ARGUMENTS)
+        watching = self._begin(Kind.DATA, body.path, body.watch)
+        node = await self._node(body.path, Kind.DATA if body.watch else None)
+        znode = node.znode
+        if znode is None:
+            return _error(xid, Code.NO_NODE, node.zxid, self._watched(watching, node))
+        if not self._may_read(znode):
+            return self._refused(xid, Code.NO_AUTH, node, watching)
+        stat = znode.stat
+        return Result(node.zxid, lambda z: responses.stat(xid, z, stat), self._watched(watching, node))
+
+    async def _get_data(self, xid: int, body: GetData) -> Result:
+        path = body.path or "/"
+        watching = self._begin(Kind.DATA, path, body.watch)
+        if not paths.is_valid(path):
+            return self._refused(xid, Code.NO_NODE, NodeItem(path, {}), watching)
+        found = await self._gateway.reader.data(path, Kind.DATA if body.watch else None)
+        node, znode = found.node, found.node.znode
+        if znode is None:
+            return self._refused(xid, Code.NO_NODE, node, watching)
+        if not self._may_read(znode):
+            return self._refused(xid, Code.NO_AUTH, node, watching)
+        stat = znode.stat
+        return Result(node.zxid, lambda z: responses.data(xid, z, found.data, stat), self._watched(watching, node))
+
+    async def _get_acl(self, xid: int, body: GetAcl) -> Result:
+        node = await self._node(body.path)
+        znode = node.znode
+        if znode is None:
+            return _error(xid, Code.NO_NODE, node.zxid)
+        try:
+            entries = masked_for_reader(znode.acl, self._connection.caller)
+        except ZnodeError as error:
+            return _error(xid, error.code, node.zxid)
+        return Result(node.zxid, lambda z: responses.acls(xid, z, entries, znode.stat))
+
+    async def _get_children(self, xid: int, body: GetChildren) -> Result:
+        path = body.path or "/"
+        watching = self._begin(Kind.CHILD, path, body.watch)
+        if not paths.is_valid(path):
+            return self._refused(xid, Code.NO_NODE, NodeItem(path, {}), watching)
+        listing = await self._gateway.reader.children(path, Kind.CHILD if body.watch else None)
+        node, znode = listing.node, listing.node.znode
+        if znode is None:
+            return self._refused(xid, Code.NO_NODE, node, watching)
+        if not self._may_read(znode):
+            return self._refused(xid, Code.NO_AUTH, node, watching)
+        stat = znode.stat if body.with_stat else None
+        return Result(
+            node.zxid, lambda z: responses.children(xid, z, listing.names, stat), self._watched(watching, node)
+        )
+
+    async def _get_all_children_number(self, xid: int, body: GetAllChildrenNumber) -> Result:
+        """Counts level by level; not one state of the tree, if the tree is changing meanwhile."""
+        node = await self._node(body.path)
+        if node.znode is None:
+            return _error(xid, Code.NO_NODE, node.zxid)
+        if not self._may_read(node.znode):
+            return _error(xid, Code.NO_AUTH, node.zxid)
+        total, zxid = 0, node.zxid
+        level = [body.path or "/"]
+        while level:
+            listings = await _gather(self._gateway.reader.children(path) for path in level)
+            level = [paths.join(listing.node.path, name) for listing in listings for name in listing.names]
+            total += len(level)
+            zxid = max([zxid, *(listing.node.zxid for listing in listings)])
+        return Result(zxid, lambda z: responses.number(xid, z, total))
+
+    async def _get_ephemerals(self, xid: int, body: GetEphemerals) -> Result:
+        owned = await list_ephemerals(self._gateway.aws, self._gateway.service, self._connection.caller.session)
+        # the list carries no zxid, so the present one stands for it
+        head = await self._gateway.observer.catch_up()
+        matching = [path for path in owned if path.startswith(body.prefix)]
+        return Result(head.zxid if head else 0, lambda z: responses.paths(xid, z, matching))
+
+    async def _sync(self, xid: int, body: Sync) -> Result:
+        head = await self._gateway.observer.catch_up()
+        return Result(head.zxid if head else 0, lambda z: responses.path(xid, z, body.path))
+
+    async def _multi_read(self, xid: int, body: MultiRead) -> Result:
+        """All of one state: that which was complete before, if nothing read is newer."""
+        for _ in range(_MOST_TRIES):
+            complete = self._gateway.observer.complete
+            found = await _gather(self._part(read) for read in body.reads)
+            zxid = max((part_zxid for part_zxid, _ in found), default=0)
+            if zxid <= complete:
+                return Result(zxid, lambda z: responses.multi_read(xid, z, [part for _, part in found]))
+            await self._gateway.observer.observe(zxid)
+        raise Unavailable("storage", "multi_read", "Changing", "what a multiRead names does not hold still")
+
+    async def _part(self, read: GetData | GetChildren) -> tuple[int, bytes]:
+        path = read.path or "/"
+        if not paths.is_valid(path):
+            return 0, responses.error_result(Code.NO_NODE)
+        if isinstance(read, GetData):
+            found = await self._gateway.reader.data(path)
+            node = found.node
+            znode = node.znode
+            if znode is not None and self._may_read(znode):
+                return node.zxid, responses.data_result(found.data, znode.stat)
+        else:
+            listing = await self._gateway.reader.children(path)
+            node = listing.node
+            znode = node.znode
+            if znode is not None and self._may_read(znode):
+                return node.zxid, responses.children_result(listing.names)
+        return node.zxid, responses.error_result(Code.NO_NODE if znode is None else Code.NO_AUTH)
+
+    async def _check_watches(self, xid: int, body: CheckWatches) -> Result:
+        def encode(zxid: int) -> bytes:
+            found = self._gateway.watches.has(self._connection, body.path, _KINDS[body.kind])
+            return responses.reply(xid, zxid) if found else responses.error(xid, zxid, Code.NO_WATCHER)
+
+        return Result(0, encode)
+
+    async def _remove_watches(self, xid: int, body: RemoveWatches) -> Result:
+        def encode(zxid: int) -> bytes:
+            found = self._gateway.remove_watches(self._connection, body.path, _KINDS[body.kind])
+            return responses.reply(xid, zxid) if found else responses.error(xid, zxid, Code.NO_WATCHER)
+
+        return Result(0, encode)
+
+    async def _add_watch(self, xid: int, body: AddWatch) -> Result:
+        kind = Kind.RECURSIVE if body.recursive else Kind.PERSISTENT
+        armed = await self._persist(kind, body.path)
+        return Result(armed[1], lambda z: responses.number(xid, z, 0), (armed,))
+
+    async def _set_watches(self, xid: int, body: SetWatches) -> Result:
+        """After a reconnect: what changed since the client's zxid fires at once, the rest is set (DataTree)."""
+        since = body.relative_zxid
+        checks: list[Awaitable[tuple[NodeItem | None, Event | None, tuple[Registration, int] | None]]] = [
+            *(self._rearm(Kind.DATA, path, lambda n, p=path: _data_news(n, p, since)) for path in body.data),
+            *(self._rearm(Kind.DATA, path, lambda n, p=path: _exist_news(n, p)) for path in body.exist),
+            *(self._rearm(Kind.CHILD, path, lambda n, p=path: _child_news(n, p, since)) for path in body.child),
+        ]
+        found = await _gather(checks)
+        lasting = await _gather(
+            [
+                *(self._persist(Kind.PERSISTENT, path) for path in body.persistent),
+                *(self._persist(Kind.RECURSIVE, path) for path in body.recursive),
+            ]
+        )
+        return Result(
+            max([0, *(node.zxid for node, _, _ in found if node), *(zxid for _, zxid in lasting)]),
+            lambda z: responses.reply(xid, z),
+            (*(armed for _, _, armed in found if armed), *lasting),
+            tuple(event for _, event, _ in found if event),
+        )
+
+    async def _rearm(
+        self, kind: Kind, path: str, news: Callable[[NodeItem], Event | None]
+    ) -> tuple[NodeItem | None, Event | None, tuple[Registration, int] | None]:
+        registration = self._gateway.watches.begin(kind, path, self._connection)
+        node = await self._node(path, kind)
+        event = news(node)
+        if event is not None:
+            self._gateway.watches.cancel(registration)
+            return node, event, None
+        return node, None, (registration, node.zxid)
+
+    async def _persist(self, kind: Kind, path: str) -> tuple[Registration, int]:
+        """Sets a persistent watch: (registration, the zxid from which on it counts)."""
+        registration = self._gateway.watches.begin(kind, path, self._connection)
+        if kind is Kind.RECURSIVE:
+            return registration, await self._gateway.watch_recursively(path)
+        return registration, (await self._node(path, kind)).zxid
+
+    async def _who_am_i(self, xid: int, body: WhoAmI) -> Result:
+        identities = self._connection.caller.identities
+        shown = [identity._replace(id=identity.id.partition(":")[0]) for identity in reversed(identities)]
+        return Result(0, lambda z: responses.identities(xid, z, shown))
+
+    async def _reconfig(self, xid: int, body: Reconfig) -> Result:
+        return _error(xid, Code.UNIMPLEMENTED)
+
+    async def _node(self, path: str, watch: Kind | None = None) -> NodeItem:
+        path = path or "/"
+        if not paths.is_valid(path):
+            return NodeItem(path, {})
+        return await self._gateway.reader.node(path, watch)
+
+    def _begin(self, kind: Kind, path: str, watch: bool) -> Registration | None:
+        return self._gateway.watches.begin(kind, path or "/", self._connection) if watch else None
+
+    def _watched(self, registration: Registration | None, node: NodeItem) -> tuple[tuple[Registration, int], ...]:
+        return () if registration is None else ((registration, node.zxid),)
+
+    def _refused(self, xid: int, code: Code, node: NodeItem, registration: Registration | None) -> Result:
+        """An error that sets no watch."""
+        if registration is not None:
+            self._gateway.watches.cancel(registration)
+        return _error(xid, code, node.zxid)
+
+    def _may_read(self, znode: Znode) -> bool:
+        return may_read(znode.acl, self._connection.caller)
+
+
+def _error(
+    xid: int, code: Code, zxid: int = 0, registrations: tuple[tuple[Registration, int], ...] = ()
+) -> Result:
+    return Result(zxid, lambda z: responses.error(xid, z, code), registrations)
+
+
+def _data_news(node: NodeItem, path: str, since: int) -> Event | None:
+    znode = node.znode
+    if znode is None:
+        return Event(node.zxid, path, EventKind.DELETED)
+    return Event(node.zxid, path, EventKind.DATA, znode.acl) if znode.mzxid > since else None
+
+
+def _exist_news(node: NodeItem, path: str) -> Event | None:
+    znode = node.znode
+    return None if znode is None else Event(node.zxid, path, EventKind.CREATED, znode.acl)
+
+
+def _child_news(node: NodeItem, path: str, since: int) -> Event | None:
+    znode = node.znode
+    if znode is None:
+        return Event(node.zxid, path, EventKind.DELETED)
+    return Event(node.zxid, path, EventKind.CHILDREN, znode.acl) if znode.pzxid > since else None
+
+
+async def _gather(work: Iterable[Awaitable[Any]]) -> list[Any]:
+    limit = asyncio.Semaphore(_MOST_AT_ONCE)
+
+    async def bounded(one: Awaitable[Any]) -> Any:
+        async with limit:
+            return await one
+
+    return await asyncio.gather(*(bounded(one) for one in work))

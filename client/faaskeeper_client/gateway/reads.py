@@ -1,0 +1,107 @@
+"""Reads from storage, with or without setting a watch in the same request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.blobs import read_blob
+from faaskeeper.storage.errors import NotFound, Unavailable
+from faaskeeper.storage.retry import delay
+from faaskeeper.storage.znodes import (
+    EVERYBODY,
+    Listing,
+    NodeItem,
+    read_children,
+    read_node,
+    read_node_and_value,
+    read_value,
+    register_watch,
+)
+from faaskeeper.znode.model import Blob, Stored
+from faaskeeper_client.gateway.watches import Kind, Watches
+
+_MOST_TRIES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class NodeData:
+    """A node and its data, of one state."""
+
+    node: NodeItem
+    data: bytes | None
+
+
+class Reader:
+    """Strongly consistent reads. With ``watch``, the gateway is in that watch set of the node in the very state that
+    is returned: any later change fires."""
+
+    def __init__(self, aws: Aws, service: Service, gateway: str, watches: Watches) -> None:
+        self._aws = aws
+        self._service = service
+        self._gateway = gateway
+        self._watches = watches
+
+    async def node(self, path: str, watch: Kind | None = None) -> NodeItem:
+        """One request, two if the watch set was thought to name this gateway and does not."""
+        if watch is None:
+            return await read_node(self._aws, self._service, path)
+        if (watch, path) in self._watches.armed:
+            node = await read_node(self._aws, self._service, path)
+            if self._armed(node, watch):
+                return node
+        return await self._register(path, watch)
+
+    async def data(self, path: str, watch: Kind | None = None) -> NodeData:
+        """One request for data inline or without a watch, else one more for the data."""
+        for attempt in range(_MOST_TRIES):
+            value: bytes | None = None
+            if watch is not None and (watch, path) not in self._watches.armed:
+                node = await self._register(path, watch)
+            else:
+                node, value = await read_node_and_value(self._aws, self._service, path)
+                if watch is not None and not self._armed(node, watch):
+                    continue
+            znode = node.znode
+            if znode is None:
+                return NodeData(node, None)
+            if isinstance(znode.data, Blob):
+                value = await self._blob(znode.data)
+            elif isinstance(znode.data, Stored):
+                value = value if value is not None else await read_value(self._aws, self._service, node)
+            else:
+                return NodeData(node, znode.data)
+            if value is not None:
+                return NodeData(node, value)
+            await asyncio.sleep(delay(attempt))
+        raise Unavailable("storage", "read", "Changing", f"data of {path!r} does not come to match its node")
+
+    async def children(self, path: str, watch: Kind | None = None) -> Listing:
+        """One request for each MB of names, one more to set the watch."""
+        for attempt in range(_MOST_TRIES):
+            if watch is not None and (watch, path) not in self._watches.armed:
+                await self._register(path, watch)
+            listing = await read_children(self._aws, self._service, path)
+            if listing is not None and (watch is None or self._armed(listing.node, watch)):
+                return listing
+            await asyncio.sleep(delay(attempt))
+        raise Unavailable("storage", "read", "Changing", f"children of {path!r} do not come to match their node")
+
+    def _armed(self, node: NodeItem, watch: Kind) -> bool:
+        if node.watchers(watch.value) & {self._gateway, EVERYBODY}:
+            return True
+        self._watches.armed.discard((watch, node.path))
+        return False
+
+    async def _register(self, path: str, watch: Kind) -> NodeItem:
+        node = await register_watch(self._aws, self._service, path, watch.value, self._gateway)
+        self._watches.armed.add((watch, path))
+        return node
+
+    async def _blob(self, blob: Blob) -> bytes | None:
+        try:
+            return await read_blob(self._aws, self._service, blob.key)
+        except NotFound:
+            return None  # replaced since the node was read, and collected

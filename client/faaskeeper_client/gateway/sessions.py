@@ -1,0 +1,73 @@
+"""The sessions attached to this gateway, and when each was last heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faaskeeper_client.gateway.connection import Connection
+
+
+@dataclass(slots=True, eq=False)
+class LocalSession:
+    """``timeout`` in ms; ``heard`` in seconds of the gateway's clock; ``connection`` is None while the client is
+    away. ``expiring`` once this gateway has asked for its end."""
+
+    id: int
+    password: bytes
+    epoch: int
+    timeout: int
+    heard: float
+    connection: Connection | None = None
+    expiring: bool = False
+
+
+class Sessions:
+    """``clock`` gives seconds and goes on while the machine sleeps; ``removed`` is told each session that leaves."""
+
+    def __init__(self, clock: Callable[[], float], removed: Callable[[int], None]) -> None:
+        self._clock = clock
+        self._removed = removed
+        self._sessions: dict[int, LocalSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[LocalSession]:
+        return iter(list(self._sessions.values()))
+
+    def get(self, session_id: int) -> LocalSession | None:
+        return self._sessions.get(session_id)
+
+    def attach(
+        self, session_id: int, password: bytes, epoch: int, timeout: int, connection: Connection
+    ) -> LocalSession:
+        """Binds the session to ``connection``; the one it had before is closed."""
+        before = self._sessions.get(session_id)
+        if before is not None and before.connection is not None and before.connection is not connection:
+            before.connection.close()
+        session = LocalSession(session_id, password, epoch, timeout, self._clock(), connection)
+        self._sessions[session_id] = session
+        return session
+
+    def touch(self, session: LocalSession) -> None:
+        session.heard = self._clock()
+
+    def remove(self, session_id: int, upto_epoch: int) -> None:
+        """Forgets the session if it is attached here with an epoch up to ``upto_epoch``, and closes its connection."""
+        session = self._sessions.get(session_id)
+        if session is None or session.epoch > upto_epoch:
+            return
+        del self._sessions[session_id]
+        self._removed(session_id)
+        if session.connection is not None:
+            session.connection.close()
+
+    def silent(self) -> Iterator[LocalSession]:
+        """Sessions not heard of for their timeout."""
+        now = self._clock()
+        for session in self:
+            if not session.expiring and now - session.heard > session.timeout / 1000:
+                yield session

@@ -1,0 +1,175 @@
+"""What the connections of this gateway watch, and which events each of them is sent.
+
+The sets in storage say only that some connection of this gateway may be watching; what is watched is here, per
+connection, as in ZooKeeper (WatchManager). An entry carries the zxid of the state that its client was shown: events
+up to that zxid are no news to it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, WATCH_STAY
+from faaskeeper.znode.model import Event, EventKind
+
+
+class Watcher(Protocol):
+    """A connection, as far as watches are concerned."""
+
+    def deliver(self, event: Event) -> None:
+        """Sends the event, unless the client may not read the node."""
+        ...
+
+
+class Kind(Enum):
+    """A watch's kind, by the set in storage that it needs. getData and exists watches are one kind."""
+
+    DATA = WATCH_DATA
+    CHILD = WATCH_CHILD
+    PERSISTENT = WATCH_STAY
+    RECURSIVE = "recursive"
+
+
+_FIRED_BY: dict[EventKind, tuple[Kind, ...]] = {
+    EventKind.CREATED: (Kind.DATA, Kind.PERSISTENT),
+    EventKind.DELETED: (Kind.DATA, Kind.CHILD, Kind.PERSISTENT),
+    EventKind.DATA: (Kind.DATA, Kind.PERSISTENT),
+    EventKind.CHILDREN: (Kind.CHILD, Kind.PERSISTENT),
+}
+_ONE_SHOT = frozenset({Kind.DATA, Kind.CHILD})
+
+
+@dataclass(slots=True, eq=False)
+class Registration:
+    """A watch that is being set: it counts from before storage is asked until its reply has been sent.
+
+    What happens meanwhile is kept, and sent after the reply if the reply does not show it already.
+    """
+
+    kind: Kind
+    path: str
+    watcher: Watcher
+    missed: list[Event] = field(default_factory=list[Event])
+
+
+class Watches:
+    """Every watch of this gateway."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Kind, dict[str, dict[Watcher, int]]] = {kind: {} for kind in Kind}
+        self._pending: dict[tuple[Kind, str], list[Registration]] = defaultdict(list)
+        self._of: dict[Watcher, set[tuple[Kind, str]]] = defaultdict(set)
+        self.armed: set[tuple[Kind, str]] = set()
+        """(kind, path) whose set in storage probably names this gateway: then a read need not register again."""
+
+    def __bool__(self) -> bool:
+        """Whether any event could concern this gateway."""
+        return bool(self._of or self._pending)
+
+    def __len__(self) -> int:
+        return sum(len(entries) for entries in self._of.values())
+
+    def begin(self, kind: Kind, path: str, watcher: Watcher) -> Registration:
+        """To be called before storage is asked, so that no event falls between."""
+        registration = Registration(kind, path, watcher)
+        self._pending[kind, path].append(registration)
+        return registration
+
+    def cancel(self, registration: Registration) -> None:
+        key = (registration.kind, registration.path)
+        pending = self._pending.get(key, [])
+        if registration in pending:
+            pending.remove(registration)
+            if not pending:
+                del self._pending[key]
+
+    def complete(self, registration: Registration, zxid: int) -> None:
+        """To be called right after the reply was sent that shows the state at ``zxid``."""
+        self.cancel(registration)
+        kind, watcher = registration.kind, registration.watcher
+        news = [event for event in registration.missed if event.zxid > zxid]
+        if kind in _ONE_SHOT and news:
+            watcher.deliver(news[0])
+            return
+        self._add(kind, registration.path, watcher, zxid)
+        for event in news:
+            watcher.deliver(event)
+
+    def fire(self, event: Event) -> None:
+        """Sends the event to every connection that it is news for; one-shot watches are used up."""
+        receivers: dict[Watcher, None] = {}
+        for kind in _FIRED_BY[event.kind]:
+            key = (kind, event.path)
+            if kind in _ONE_SHOT:
+                self.armed.discard(key)
+            for registration in self._pending.get(key, ()):
+                registration.missed.append(event)
+            entries = self._entries[kind].get(event.path, {})
+            for watcher in [watcher for watcher, zxid in entries.items() if event.zxid > zxid]:
+                receivers[watcher] = None
+                if kind in _ONE_SHOT:
+                    self._discard(kind, event.path, watcher)
+        if event.kind is not EventKind.CHILDREN:
+            for path in ancestors(event.path):
+                for registration in self._pending.get((Kind.RECURSIVE, path), ()):
+                    registration.missed.append(event)
+                for watcher, zxid in self._entries[Kind.RECURSIVE].get(path, {}).items():
+                    if event.zxid > zxid:
+                        receivers[watcher] = None
+        for watcher in receivers:
+            watcher.deliver(event)
+
+    def has(self, watcher: Watcher, path: str, kinds: Iterable[Kind]) -> bool:
+        return any(watcher in self._entries[kind].get(path, {}) for kind in kinds)
+
+    def remove(self, watcher: Watcher, path: str, kinds: Iterable[Kind]) -> bool:
+        """Whether there was any."""
+        found = [kind for kind in kinds if watcher in self._entries[kind].get(path, {})]
+        for kind in found:
+            self._discard(kind, path, watcher)
+        return bool(found)
+
+    def forget(self, watcher: Watcher) -> None:
+        """Drops all watches of a connection that is gone."""
+        for kind, path in list(self._of.get(watcher, ())):
+            self._discard(kind, path, watcher)
+        for pending in list(self._pending.values()):
+            for registration in list(pending):
+                if registration.watcher is watcher:
+                    self.cancel(registration)
+
+    def anyone(self, kind: Kind, path: str) -> bool:
+        """Whether a connection watches ``path`` in this way, or is about to."""
+        return bool(self._entries[kind].get(path)) or (kind, path) in self._pending
+
+    def by_watcher(self) -> Iterator[tuple[Watcher, list[str]]]:
+        """Each watching connection with the paths it watches."""
+        for watcher, entries in self._of.items():
+            yield watcher, sorted({path for _, path in entries})
+
+    def _add(self, kind: Kind, path: str, watcher: Watcher, zxid: int) -> None:
+        entries = self._entries[kind].setdefault(path, {})
+        entries[watcher] = max(zxid, entries.get(watcher, zxid))
+        self._of[watcher].add((kind, path))
+
+    def _discard(self, kind: Kind, path: str, watcher: Watcher) -> None:
+        entries = self._entries[kind][path]
+        del entries[watcher]
+        if not entries:
+            del self._entries[kind][path]
+        self._of[watcher].discard((kind, path))
+        if not self._of[watcher]:
+            del self._of[watcher]
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """``path`` itself, its parent, and so on to the root."""
+    while True:
+        yield path
+        if path == "/":
+            return
+        path = path.rsplit("/", 1)[0] or "/"
