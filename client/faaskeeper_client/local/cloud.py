@@ -96,9 +96,9 @@ class EmbeddedCloud:
             "AWS_DEFAULT_REGION": self.region,
         }
 
-    def session(self, account: str | None = None) -> boto3.session.Session:
+    def session(self, account: str | None = None) -> CloudSession:
         """A session whose clients talk to this cloud, whatever the environment says."""
-        return _Session(self.endpoint_url, account or self.account, self.region)
+        return CloudSession(self.endpoint_url, account or self.account, self.region)
 
     def start(self) -> None:
         python = emulator_python()
@@ -221,14 +221,16 @@ class EmbeddedCloud:
                 time.sleep(0.02)
 
 
-class _Session(boto3.session.Session):
+class CloudSession(boto3.session.Session):
+    """A session of boto3 whose clients talk to an embedded cloud."""
+
     def __init__(self, endpoint_url: str, account: str, region: str) -> None:
         super().__init__(aws_access_key_id=account, aws_secret_access_key="embedded", region_name=region)
         self._endpoint_url = endpoint_url
 
     # boto3's stubs know only literal service names
     def client(self, service_name: str, **options: Any) -> Any:  # type: ignore[override]
-        make: Any = super().client  # pyright: ignore[reportUnknownMemberType]
+        make: Any = super().client  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return make(service_name, **{"endpoint_url": self._endpoint_url} | options)
 
 

@@ -1,7 +1,7 @@
 """The template and code of a service, as ``cdk synth`` makes them, kept so that the next run need not make them again.
 
-Synthesis runs in a process of its own (``python -m faaskeeper_client.local.synthesize``): it takes seconds, needs node
-and the AWS CDK, and is only needed when something in the packages changed.
+Synthesis runs in a process of its own (``template``): it takes seconds, needs node and the AWS CDK, and is only needed
+when something in the packages changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from faaskeeper_client.local.environment import cache_directory, locked
 from faaskeeper_client.local.errors import CloudError
 
-STACK = "FaaSKeeper"
+_TEMPLATE = "faaskeeper_client.local.template"
 _KEPT = 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -88,7 +88,7 @@ def synthesized(name: str, tier: str, overrides: Mapping[str, object]) -> Assemb
         if not directory.exists():
             _synthesize(directory, name, tier, overrides)
             _forget_old(directory.parent)
-    return Assembly(directory, STACK)
+    return Assembly(directory, name)
 
 
 def _sources(package: str) -> list[Path]:
@@ -105,7 +105,7 @@ def _synthesize(directory: Path, name: str, tier: str, overrides: Mapping[str, o
         raise CloudError("node is not on the PATH, and the AWS CDK runs on it: install Node.js 20 or later")
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         result = subprocess.run(
-            [sys.executable, "-m", __spec__.name, scratch, name, tier, json.dumps(dict(overrides))],
+            [sys.executable, "-m", _TEMPLATE, scratch, name, tier, json.dumps(dict(overrides))],
             env=os.environ | {"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
             capture_output=True,
             text=True,
@@ -121,23 +121,3 @@ def _forget_old(assemblies: Path) -> None:
     for lock in sorted(assemblies.glob("*.lock"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
         shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
         lock.unlink(missing_ok=True)
-
-
-def main(arguments: list[str]) -> None:
-    directory, name, tier, overrides = arguments
-    import dataclasses
-
-    import aws_cdk as cdk
-
-    from faaskeeper_cdk import CoordinationService, Tier
-
-    choice = dataclasses.replace(getattr(Tier, tier)(), **json.loads(overrides))
-    app = cdk.App(outdir=directory, analytics_reporting=False)
-    synthesizer = cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=False)
-    stack = cdk.Stack(app, STACK, synthesizer=synthesizer)
-    CoordinationService(stack, "Service", tier=choice, service_name=name)
-    app.synth()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
