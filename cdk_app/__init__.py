@@ -1,0 +1,1 @@
+"""The CDK app that deploys FaaSKeeper from a clone: settings from the command line, a stack for each region."""
