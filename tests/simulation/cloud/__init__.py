@@ -1,0 +1,51 @@
+"""A cloud in virtual time that does what AWS permits. One seed decides everything.
+
+    async def main() -> None:
+        cloud = Cloud(Faults.swarm(seed))
+        cloud.dynamodb.create_table("znodes", ("path", "S"), ("part", "S"))
+        gateway = cloud.process("gateway-1")
+        await gateway.start(serve(cloud.client(gateway)))
+
+        cloud.functions.register("sequencer", lambda instance: Sequencer(instance.aws).handle, timeout=10)
+        url = (await cloud.admin.call("sqs", "create_queue", QueueName="requests.fifo", ...))["QueueUrl"]
+        cloud.connect_queue(url, "sequencer")
+
+    run(seed, main())
+
+Python's hashes of text differ from process to process: run with ``PYTHONHASHSEED=0`` where a schedule must replay and
+the code under test iterates over sets of text.
+"""
+
+from __future__ import annotations
+
+from .client import Client, Record
+from .cloud import Cloud
+from .faults import RATES, Faults, Injected, Kind
+from .lambda_ import Context, Function, FunctionFailed, Instance
+from .loop import Deadlock, Livelock, OutOfTime, SimulationError, SimulationLoop, run, running_loop
+from .process import Killed, Process
+from .usage import Usage
+
+__all__ = [
+    "RATES",
+    "Client",
+    "Cloud",
+    "Context",
+    "Deadlock",
+    "Faults",
+    "Function",
+    "FunctionFailed",
+    "Injected",
+    "Instance",
+    "Killed",
+    "Kind",
+    "Livelock",
+    "OutOfTime",
+    "Process",
+    "Record",
+    "SimulationError",
+    "SimulationLoop",
+    "Usage",
+    "run",
+    "running_loop",
+]

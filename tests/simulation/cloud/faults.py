@@ -1,0 +1,281 @@
+"""What goes wrong, how often and how badly: everything derived from a seed, every injected fault on record.
+
+A fault is always something AWS permits. Each kind can be switched off, and each single fault suppressed by its
+number, which is how a failing schedule is shrunk.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Kind(StrEnum):
+    """Kinds of faults. Unless said otherwise a rate is a probability per opportunity (call, message, invocation)."""
+
+    # at a call
+    THROTTLE = "throttle"
+    """The service refuses the call; nothing happened."""
+    CONFLICT = "conflict"
+    """A DynamoDB write meets a transaction on its item."""
+    UNAVAILABLE = "unavailable"
+    """The request never arrives; the caller gets Unavailable."""
+    LOST_ANSWER = "lost answer"
+    """The call took effect; the caller gets Unavailable."""
+    LATE_EFFECT = "late effect"
+    """The caller gives up and gets Unavailable; the call takes effect afterwards, up to seconds later."""
+    DELAY = "delay"
+    """Request or answer is slow, up to seconds."""
+    PARTIAL_BATCH = "partial batch"
+    """Some entries of a batch call are not processed (UnprocessedKeys, UnprocessedItems, Failed)."""
+    SHORT_PAGE = "short page"
+    """A Query, Scan or list answers with fewer results than fit, and a key to go on from."""
+
+    # at a call of a process
+    KILL_BEFORE = "kill before"
+    """The process dies when it makes the call; the request is not sent."""
+    KILL_AFTER = "kill after"
+    """The process dies after the call took effect, before the answer."""
+    STALL = "stall"
+    """The process stops for up to minutes, and then goes on as if nothing had happened."""
+
+    # DynamoDB
+    TORN = "torn"
+    """Per transaction or read: commits become visible item by item, Query and BatchGetItem read each item at its own
+    instant."""
+    SLOW_COMMIT = "slow commit"
+    """A committed transaction needs up to seconds to become visible everywhere."""
+    FEW_REASONS = "few reasons"
+    """A cancelled transaction names only one of the items it failed for."""
+    STALE = "stale"
+    """Per read without ConsistentRead: it shows an earlier state."""
+
+    # SQS
+    DUPLICATE = "duplicate"
+    """A standard queue delivers a message twice, perhaps after its deletion."""
+    LATE_MESSAGE = "late message"
+    """A message is delivered late, up to seconds (standard queue: minutes)."""
+    REORDER = "reorder"
+    """Per receive from a standard queue: messages come in any order."""
+    SMALL_RECEIVE = "small receive"
+    """A receive returns fewer messages than there are, so redeliveries come in other batches."""
+
+    # Lambda
+    COLD_START = "cold start"
+    """An invocation gets a new instance although an idle one exists."""
+    LOST_POLL = "lost poll"
+    """The event source mapping receives a batch and forgets it: back after the visibility timeout."""
+    EARLY_REDELIVERY = "early redelivery"
+    """A FIFO or standard batch becomes visible while its function still runs, so two instances have it."""
+    DOUBLE_INVOKE = "double invoke"
+    """An asynchronous or scheduled invocation happens twice."""
+    LATE_SCHEDULE = "late schedule"
+    """A schedule fires late."""
+    CLOCK_SKEW = "clock skew"
+    """Per process: its wall clock is off by up to minutes."""
+
+
+RATES: Final[Mapping[Kind, float]] = {
+    Kind.THROTTLE: 0.01,
+    Kind.CONFLICT: 0.02,
+    Kind.UNAVAILABLE: 0.01,
+    Kind.LOST_ANSWER: 0.01,
+    Kind.LATE_EFFECT: 0.005,
+    Kind.DELAY: 0.02,
+    Kind.PARTIAL_BATCH: 0.02,
+    Kind.SHORT_PAGE: 0.1,
+    Kind.KILL_BEFORE: 0.005,
+    Kind.KILL_AFTER: 0.005,
+    Kind.STALL: 0.003,
+    Kind.TORN: 0.8,
+    Kind.SLOW_COMMIT: 0.02,
+    Kind.FEW_REASONS: 0.3,
+    Kind.STALE: 0.5,
+    Kind.DUPLICATE: 0.05,
+    Kind.LATE_MESSAGE: 0.05,
+    Kind.REORDER: 0.3,
+    Kind.SMALL_RECEIVE: 0.3,
+    Kind.COLD_START: 0.1,
+    Kind.LOST_POLL: 0.02,
+    Kind.EARLY_REDELIVERY: 0.02,
+    Kind.DOUBLE_INVOKE: 0.05,
+    Kind.LATE_SCHEDULE: 0.1,
+    Kind.CLOCK_SKEW: 1.0,
+}
+"""Rates of ``Faults.all``: high, so that a schedule of some hundred calls meets several."""
+
+DURATIONS: Final[Mapping[Kind, tuple[float, float]]] = {
+    Kind.LATE_EFFECT: (0.001, 8.0),
+    Kind.DELAY: (0.01, 5.0),
+    Kind.STALL: (0.05, 120.0),
+    Kind.TORN: (0.0002, 0.02),
+    Kind.SLOW_COMMIT: (0.02, 5.0),
+    Kind.STALE: (0.0005, 2.0),
+    Kind.DUPLICATE: (0.01, 60.0),
+    Kind.LATE_MESSAGE: (0.02, 5.0),
+    Kind.EARLY_REDELIVERY: (0.001, 2.0),
+    Kind.DOUBLE_INVOKE: (0.001, 30.0),
+    Kind.LATE_SCHEDULE: (0.1, 120.0),
+    Kind.CLOCK_SKEW: (0.01, 300.0),
+}
+"""Shortest and longest, in seconds; drawn log-uniformly, so that every order of magnitude occurs."""
+
+ORDINARY: Final = frozenset(
+    {
+        Kind.TORN,
+        Kind.STALE,
+        Kind.FEW_REASONS,
+        Kind.REORDER,
+        Kind.SMALL_RECEIVE,
+        Kind.SHORT_PAGE,
+        Kind.CLOCK_SKEW,
+    }
+)
+"""Behaviour on a good day rather than faults: not on record, as it happens all the time."""
+
+AT_CALL: Final = (
+    Kind.UNAVAILABLE,
+    Kind.THROTTLE,
+    Kind.LOST_ANSWER,
+    Kind.LATE_EFFECT,
+    Kind.DELAY,
+    Kind.KILL_BEFORE,
+    Kind.KILL_AFTER,
+    Kind.STALL,
+)
+"""Kinds drawn once per call; at most one of them strikes a call."""
+
+PROCESS_KINDS: Final = frozenset({Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.STALL})
+"""Kinds that strike the calling process; they apply only where ``Cloud.process(..., mortal=True)`` allows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """A fault that happened: its number in the run, when (virtual seconds), where, and how long if that matters."""
+
+    number: int
+    time: float
+    kind: Kind
+    where: str
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        length = f" for {self.seconds:.4f} s" if self.seconds else ""
+        return f"#{self.number} {self.time:.6f} {self.kind}: {self.where}{length}"
+
+
+class Faults:
+    """``rates`` holds the kinds that may happen; ``skip`` the numbers of faults to suppress.
+
+    ``active`` can be set to False so that a run ends in calm: nothing is injected from then on.
+    """
+
+    def __init__(self, seed: int | str, rates: Mapping[Kind, float], *, skip: Iterable[int] = ()) -> None:
+        self.seed = seed
+        self.rates = dict(rates)
+        self.skip = frozenset(skip)
+        self.active = True
+        self.trace: list[Injected] = []
+        self._random = random.Random(f"{seed}/faults")
+        self._clock: Callable[[], float] = lambda: 0.0
+        self._number = 0
+        self._bounds: dict[bool, list[tuple[float, Kind]]] = {
+            mortal: _cumulated(self.rates, mortal=mortal) for mortal in (False, True)
+        }
+
+    @classmethod
+    def none(cls) -> Faults:
+        """Nothing goes wrong, snapshots are whole, messages come in order and in full batches."""
+        return cls(0, {})
+
+    @classmethod
+    def all(cls, seed: int | str, intensity: float = 1.0, *, skip: Iterable[int] = ()) -> Faults:
+        """Every kind, each at its usual rate times ``intensity``."""
+        return cls(seed, {kind: min(1.0, rate * intensity) for kind, rate in RATES.items()}, skip=skip)
+
+    @classmethod
+    def swarm(cls, seed: int | str, *, skip: Iterable[int] = ()) -> Faults:
+        """A random choice of kinds at random rates: schedules differ more from each other than with ``all``."""
+        chance = random.Random(f"{seed}/swarm")
+        rates: dict[Kind, float] = {}
+        for kind, rate in RATES.items():
+            if chance.random() < 0.5:
+                rates[kind] = min(1.0, rate * 10 ** chance.uniform(-1.0, 0.7))
+        return cls(seed, rates, skip=skip)
+
+    @classmethod
+    def only(cls, seed: int | str, *kinds: Kind, rate: float | None = None) -> Faults:
+        """These kinds alone, at ``rate`` or at their usual rates."""
+        return cls(seed, {kind: RATES[kind] if rate is None else rate for kind in kinds})
+
+    def without(self, *kinds: Kind) -> Faults:
+        """The same policy from the start, with some kinds switched off."""
+        rates = {kind: rate for kind, rate in self.rates.items() if kind not in kinds}
+        return Faults(self.seed, rates, skip=self.skip)
+
+    def skipping(self, numbers: Iterable[int]) -> Faults:
+        """The same policy from the start, with more single faults suppressed."""
+        return Faults(self.seed, self.rates, skip=self.skip | frozenset(numbers))
+
+    def follow(self, clock: Callable[[], float]) -> None:
+        """Where the times in the trace come from."""
+        self._clock = clock
+
+    def at_call(self, mortal: bool, where: Callable[[], str]) -> Injected | None:
+        """The fault that strikes this call, if any; ``mortal``: it may strike the calling process too."""
+        if not self.active:
+            return None
+        share = self._random.random()
+        bounds = self._bounds[mortal]
+        if not bounds or share >= bounds[-1][0]:
+            return None
+        kind = next(kind for bound, kind in bounds if share < bound)
+        return self._inject(kind, where())
+
+    def happens(self, kind: Kind, where: Callable[[], str] | str) -> bool:
+        """Whether a fault of this kind strikes here; if so it is on record."""
+        return self.strike(kind, where) is not None
+
+    def strike(self, kind: Kind, where: Callable[[], str] | str) -> Injected | None:
+        """Like ``happens``, with the fault's record."""
+        rate = self.rates.get(kind)
+        if not rate or not self.active or self._random.random() >= rate:
+            return None
+        return self._inject(kind, where if isinstance(where, str) else where())
+
+    def duration(self, kind: Kind) -> float:
+        """Seconds, drawn for this kind."""
+        shortest, longest = DURATIONS[kind]
+        return shortest * (longest / shortest) ** self._random.random()
+
+    def share(self) -> float:
+        """A number from 0 to 1 for the details of a fault."""
+        return self._random.random()
+
+    def describe(self) -> str:
+        """The trace, one fault a line."""
+        return "\n".join(str(fault) for fault in self.trace)
+
+    def _inject(self, kind: Kind, where: str) -> Injected | None:
+        seconds = self.duration(kind) if kind in DURATIONS else 0.0
+        if kind in ORDINARY:
+            return Injected(0, self._clock(), kind, where, seconds)
+        self._number += 1
+        if self._number in self.skip:
+            return None
+        fault = Injected(self._number, self._clock(), kind, where, seconds)
+        self.trace.append(fault)
+        return fault
+
+
+def _cumulated(rates: Mapping[Kind, float], *, mortal: bool) -> list[tuple[float, Kind]]:
+    bounds: list[tuple[float, Kind]] = []
+    total = 0.0
+    for kind in AT_CALL:
+        if kind in rates and (mortal or kind not in PROCESS_KINDS):
+            total += rates[kind]
+            bounds.append((total, kind))
+    return bounds
