@@ -262,13 +262,13 @@ def decode(frame: bytes) -> Request:
     xid, op = _HEADER.unpack_from(frame)
     reader = Reader(frame, _HEADER.size)
     try:
+        decoder = _DECODERS.get(op)
+        if decoder is not None:
+            return Request(xid, op, decoder(reader))
         if op == Op.MULTI:
             operations, result_types = _multi(reader)
             return Request(xid, op, Multi(operations), result_types)
-        decoder = _DECODERS.get(op)
-        if decoder is None:
-            return Request(xid, op, Refused(Code.UNIMPLEMENTED, True, f"unknown operation {op}"))
-        return Request(xid, op, decoder(reader))
+        return Request(xid, op, Refused(Code.UNIMPLEMENTED, True, f"unknown operation {op}"))
     except MarshallingError as error:
         if op == Op.AUTH or op == Op.SASL:
             raise

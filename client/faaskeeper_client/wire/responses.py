@@ -13,10 +13,11 @@ from faaskeeper.znode.model import Acl, EventKind, Identity, Stat
 from faaskeeper.znode.operations import Multi, Outcome
 
 from .jute import INT32, STAT, acl, boolean, buffer, ustring, vector
-from .requests import Op, Request
+from .requests import Op, Refused, Request
 
 EVENT_XID = -1
 PING_XID = -2
+NO_ZXID = -1
 _HEADER = Struct(">iiqi")
 _HEADER_AFTER_LENGTH = _HEADER.size - 4
 _CONNECT = Struct(">iiq")
@@ -42,7 +43,7 @@ def session_expired(read_only: bool | None) -> bytes:
 
 
 def reply(xid: int, zxid: int, body: bytes = b"") -> bytes:
-    """A success, of delete, setWatches, checkWatches, removeWatches, auth and closeSession without body."""
+    """A success; without body of delete, setWatches, checkWatches, removeWatches and closeSession."""
     return _HEADER.pack(_HEADER_AFTER_LENGTH + len(body), xid, zxid, 0) + body
 
 
@@ -50,9 +51,24 @@ def error(xid: int, zxid: int, code: Code) -> bytes:
     return _HEADER.pack(_HEADER_AFTER_LENGTH, xid, zxid, code)
 
 
+def refused(xid: int, zxid: int, refusal: Refused) -> bytes:
+    """An unknown operation is answered without a zxid, anything else like a failure."""
+    return error(xid, NO_ZXID if refusal.code is Code.UNIMPLEMENTED else zxid, refusal.code)
+
+
 def ping(zxid: int) -> bytes:
     """ZooKeeper answers a ping with xid -2, whatever the request's."""
     return reply(PING_XID, zxid)
+
+
+def auth(xid: int, code: Code = Code.OK) -> bytes:
+    """Authentication is no part of the order of things: its zxid is 0. After AUTH_FAILED, close."""
+    return error(xid, 0, code)
+
+
+def sasl(xid: int, token: bytes | None) -> bytes:
+    """The server's next token; null if SASL is not configured."""
+    return reply(xid, 0, buffer(token))
 
 
 def outcome(request: Request, result: Outcome) -> bytes:
@@ -119,11 +135,6 @@ def path(xid: int, zxid: int, value: str) -> bytes:
     return reply(xid, zxid, ustring(value))
 
 
-def token(xid: int, zxid: int, value: bytes | None) -> bytes:
-    """SASL."""
-    return reply(xid, zxid, buffer(value))
-
-
 def identities(xid: int, zxid: int, values: Iterable[Identity]) -> bytes:
     """whoAmI."""
     return reply(xid, zxid, vector(ustring(scheme) + ustring(user) for scheme, user in values))
@@ -150,6 +161,5 @@ def multi_read(xid: int, zxid: int, results: Iterable[bytes]) -> bytes:
 
 
 def event(path: str, kind: EventKind, zxid: int) -> bytes:
-    """A watch event of the transaction ``zxid``."""
-    encoded = _EVENT.pack(kind, _SYNC_CONNECTED) + ustring(path)
-    return reply(EVENT_XID, zxid, encoded)
+    """A watch event. ``zxid`` is the transaction's; NO_ZXID for what setWatches finds to have been missed."""
+    return reply(EVENT_XID, zxid, _EVENT.pack(kind, _SYNC_CONNECTED) + ustring(path))
