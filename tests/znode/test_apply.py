@@ -36,8 +36,9 @@ def outcome(tree: Tree, operation: Operation, caller: Caller = ME) -> Outcome:
 
 @pytest.fixture
 def tree() -> Tree:
-    """/a (version 1) with /a/k; /e ephemeral; /closed, all but READ denied, with /closed/open; /c and /c/e nobody's."""
-    tree = Tree(1)
+    """/a (version 1) with /a/k; /e ephemeral; /closed, all but READ denied, with /closed/open; /c nobody's; /other."""
+    tree = Tree(1, 2)
+    tree.do(create("/other", flags=1), Caller(2))
     for operation in (
         create("/a"),
         create("/a/k"),
@@ -64,6 +65,7 @@ CODES: list[tuple[str, Operation, Code]] = [
     ("ttl.create.0", create("/n", flags=5, ttl=0), Code.BAD_ARGUMENTS),
     ("ttl.create.neg", create("/n", flags=5, ttl=-1), Code.BAD_ARGUMENTS),
     ("ttl.create.max+1", create("/n", flags=5, ttl=2**40), Code.BAD_ARGUMENTS),
+    ("create ttl 0 with another flag", create("/n", ttl=0), Code.BAD_ARGUMENTS),
     ("ttl.create.wrongflag", create("/n", flags=0, ttl=5000), Code.BAD_ARGUMENTS),
     ("create flags+badacl", create("/n", flags=7, acl=NO_ACL), Code.BAD_ARGUMENTS),
     ("create flags+noparent", create("/zz/n", flags=7), Code.BAD_ARGUMENTS),
@@ -103,6 +105,7 @@ CODES: list[tuple[str, Operation, Code]] = [
     ("create.root", create("/"), Code.NODE_EXISTS),
     ("create./zookeeper", create("/zookeeper"), Code.NODE_EXISTS),
     ("create.under_ephemeral", create("/e/k"), Code.NO_CHILDREN_FOR_EPHEMERALS),
+    ("create under another session's ephemeral", create("/other/k"), Code.NO_CHILDREN_FOR_EPHEMERALS),
     ("create under ephemeral, sequential", create("/e/k", flags=3), Code.NO_CHILDREN_FOR_EPHEMERALS),
     ("create./zookeeper/x", create("/zookeeper/x"), Code.OK),
     ("create.acl.perms_255", create("/n", acl=(Acl(255, "world", "anyone"),)), Code.OK),

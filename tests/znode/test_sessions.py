@@ -153,3 +153,17 @@ def test_one_batch_may_make_and_end_ephemerals() -> None:
     gone, never = (True, False), (False, False)
     assert changes == {"/": (True, True), "/old": gone, "/gone": gone, "/new": never, "/again": never}
     assert list(state.changed_sessions()) == [(1, tree.sessions[1], None)]
+
+
+def test_a_list_of_ephemerals_that_is_out_of_date_deletes_nothing_else() -> None:
+    """Lists and nodes are read apart; DataTree.deleteNodes passes over what is gone, too."""
+    tree = Tree(1, 2)
+    for operation, session in ((ephemeral("/mine"), 1), (ephemeral("/other"), 2), (Create("/kept", b"", OPEN_ACL), 1)):
+        tree.do(operation, session)
+    state = State(
+        {path: tree.nodes.get(path) for path in ("/", "/mine", "/other", "/kept", "/gone")},
+        {1: tree.sessions[1]},
+        {1: ["/mine", "/other", "/kept", "/gone"]},
+    )
+    apply(state, CloseSession(), Caller(1), 20, 1)
+    assert {path for path, _, after in state.changed_nodes() if after is None} == {"/mine"}

@@ -119,7 +119,7 @@ def test_not_loaded_leaves_the_state_alone_and_says_what_to_load() -> None:
 
 
 @pytest.mark.parametrize(
-    "operation", [create("/a/b"), Delete("/a"), SetData("/a", b""), Multi((create("/a"), Check("/a/b")))]
+    "operation", [create("/a"), create("/a/b"), Delete("/a"), SetData("/a", b""), Multi((create("/a"), Check("/a/b")))]
 )
 def test_apply_refuses_to_guess(operation: Operation) -> None:
     """A node that was not loaded is neither there nor missing."""
