@@ -12,10 +12,11 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_ssm as ssm
-from constructs import IConstruct
+from constructs import Construct, IConstruct
 
 from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
 from faaskeeper_cdk.queues import Queues
+from faaskeeper_cdk.review import acknowledge_resource
 from faaskeeper_cdk.storage import Storage
 
 READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
@@ -29,6 +30,8 @@ REPLY_ACTIONS = (
     "sqs:GetQueueUrl",
     "sqs:ReceiveMessage",
 )
+OWN_REPLIES = "gateways come and go, and each makes a reply queue of its own under the service's prefix"
+OWN_BLOBS = "objects under the service's prefix, each with a random name"
 KEY_ACTIONS = (
     "kms:Decrypt",
     "kms:DescribeKey",
@@ -45,12 +48,26 @@ class InvalidSubtree(ValueError):
     """Not an absolute znode path without a trailing slash."""
 
 
+class UnexplainedWildcard(ValueError):
+    """A resource with a wildcard and no reason for it."""
+
+
 def allow(
     grantee: iam.IGrantable,
     actions: Sequence[str],
     resources: Sequence[str],
     conditions: Mapping[str, Mapping[str, object]] | None = None,
+    *,
+    because: str | None = None,
 ) -> None:
+    """``because`` tells the reviewer why a resource has to have a wildcard. Raises UnexplainedWildcard."""
+    for resource in resources:
+        if "*" not in resource:
+            continue
+        if because is None:
+            raise UnexplainedWildcard(f"{', '.join(actions)} on {resource}")
+        if isinstance(principal := grantee.grant_principal, Construct):
+            acknowledge_resource(principal, resource, because)
     iam.Grant.add_to_principal(
         grantee=grantee, actions=list(actions), resource_arns=list(resources), conditions=conditions
     ).assert_success()
@@ -70,6 +87,10 @@ def reply_queues_arn(scope: IConstruct, reply_prefix: str) -> str:
     return Stack.of(scope).format_arn(service="sqs", resource=f"{reply_prefix}*")
 
 
+def blobs_arn(storage: Storage) -> str:
+    return storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")
+
+
 class Access:
     """Grants on one service. ``subtree`` narrows what may be read and watched of the tree to a znode and all below
     it; blobs have random names that only a readable znode tells."""
@@ -85,7 +106,7 @@ class Access:
         storage = self._storage
         allow(grantee, READ, [storage.znodes.table_arn], _leading_keys(subtree))
         allow(grantee, READ, [storage.ledger.table_arn])
-        allow(grantee, ["s3:GetObject"], [storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")])
+        allow(grantee, ["s3:GetObject"], [blobs_arn(storage)], because=OWN_BLOBS)
         allow(grantee, ["ssm:GetParameter"], [self._parameter.parameter_arn])
         allow_key(grantee, storage.encryption_key)
 
@@ -103,8 +124,8 @@ class Access:
         )
         allow(grantee, ["dynamodb:UpdateItem"], [storage.sessions.table_arn], _only_attributes(LIVENESS_ATTRIBUTES))
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
-        allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._reply_prefix)])
-        allow(grantee, ["s3:PutObject"], [storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")])
+        allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._reply_prefix)], because=OWN_REPLIES)
+        allow(grantee, ["s3:PutObject"], [blobs_arn(storage)], because=OWN_BLOBS)
 
 
 Conditions = dict[str, dict[str, object]]

@@ -22,8 +22,9 @@ from constructs import Construct
 import faaskeeper
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
 from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
-from faaskeeper_cdk.access import READ, allow, allow_key, reply_queues_arn
+from faaskeeper_cdk.access import OWN_BLOBS, OWN_REPLIES, READ, allow, allow_key, blobs_arn, reply_queues_arn
 from faaskeeper_cdk.queues import Queues
+from faaskeeper_cdk.review import acknowledge, acknowledge_resource
 from faaskeeper_cdk.storage import Storage
 from faaskeeper_cdk.tier import Tier
 
@@ -32,6 +33,7 @@ BATCH_SIZE = 10
 """The most messages Lambda takes from a FIFO queue at once."""
 TIMER_BATCH_SIZE = 10
 WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+LIST_QUEUES = "sqs:ListQueues knows no resources"
 CONSUME = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
 
 
@@ -61,8 +63,8 @@ class Functions(Construct):
         replies = reply_queues_arn(self, service.reply_prefix)
 
         self.notifier = self._function("Notifier", "Sends the hints of a large fan-out")
-        allow(self.notifier, ["sqs:SendMessage"], [replies, queues.dead_letters.queue_arn])
-        allow(self.notifier, ["sqs:ListQueues"], ["*"])  # it knows no resources
+        allow(self.notifier, ["sqs:SendMessage"], [replies, queues.dead_letters.queue_arn], because=OWN_REPLIES)
+        allow(self.notifier, ["sqs:ListQueues"], ["*"], because=LIST_QUEUES)
         lambda_.CfnEventInvokeConfig(
             self,
             "NotifierRetries",
@@ -90,8 +92,9 @@ class Functions(Construct):
             self.sequencer,
             ["sqs:SendMessage"],
             [replies, queues.timers.queue_arn, queues.dead_letters.queue_arn],
+            because=OWN_REPLIES,
         )
-        allow(self.sequencer, ["s3:GetObject", "s3:PutObject"], [storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")])
+        allow(self.sequencer, ["s3:GetObject", "s3:PutObject"], [blobs_arn(storage)], because=OWN_BLOBS)
         allow(self.sequencer, ["lambda:InvokeFunction"], [self.notifier.function_arn])
         self.requests_mapping = self.sequencer.add_event_source_mapping(
             "Requests",
@@ -131,9 +134,9 @@ class Functions(Construct):
             [storage.blobs.bucket_arn],
             {"StringLike": {"s3:prefix": [f"{BLOB_PREFIX}*"]}},
         )
-        allow(self.janitor, ["s3:DeleteObject"], [storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")])
-        allow(self.janitor, ["sqs:ListQueues"], ["*"])  # it knows no resources
-        allow(self.janitor, ["sqs:DeleteQueue"], [replies])
+        allow(self.janitor, ["s3:DeleteObject"], [blobs_arn(storage)], because=OWN_BLOBS)
+        allow(self.janitor, ["sqs:ListQueues"], ["*"], because=LIST_QUEUES)
+        allow(self.janitor, ["sqs:DeleteQueue"], [replies], because=OWN_REPLIES)
         allow(self.janitor, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         self.janitor_schedule = events.Rule(
             self,
@@ -146,7 +149,12 @@ class Functions(Construct):
         if tier.empty_bucket_on_removal:
             self.emptier = self._function("Emptier", "Empties the bucket when the stack is deleted")
             allow(self.emptier, ["s3:ListBucketVersions"], [storage.blobs.bucket_arn])
-            allow(self.emptier, ["s3:DeleteObject", "s3:DeleteObjectVersion"], [storage.blobs.arn_for_objects("*")])
+            allow(
+                self.emptier,
+                ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+                [storage.blobs.arn_for_objects("*")],
+                because="the bucket is emptied before the stack deletes it",
+            )
             cdk.CustomResource(
                 self,
                 "EmptyBlobs",
@@ -157,6 +165,17 @@ class Functions(Construct):
 
         for function in self.all:
             allow_key(function, encryption_key)
+        acknowledge(
+            self,
+            {
+                "Serverless-LambdaDLQ": "the queues that start sequencer and reaper keep what failed; the notifier has "
+                "an on-failure destination; the janitor's next run is its retry; CloudFormation repeats the emptier",
+                "Serverless-LambdaEventSourceMappingDestination": "mappings of SQS queues have no destinations",
+                "Serverless-EventBusDLQ": "the next run of the schedule is the retry",
+            },
+        )
+        if not tier.tracing:
+            acknowledge(self, {"Serverless-LambdaTracing": "costs per request; on in the critical tier"})
 
     @property
     def all(self) -> tuple[lambda_.Function, ...]:
@@ -188,6 +207,8 @@ class Functions(Construct):
         )
         role = iam.Role(self, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
+        if self._tier.tracing:
+            acknowledge_resource(role, "*", "X-Ray's actions know no resources")
         return lambda_.Function(
             self,
             id,

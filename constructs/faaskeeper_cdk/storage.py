@@ -9,6 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from faaskeeper.storage.keys import KEY_NAMES
+from faaskeeper_cdk.review import acknowledge
 from faaskeeper_cdk.tier import Tier
 
 EXPIRY_ATTRIBUTE = "expires"
@@ -38,6 +39,16 @@ class Storage(Construct):
         self.sessions = self._table("Sessions", "sessions", tier)
         self.ledger = self._table("Ledger", "ledger", tier, expiry=EXPIRY_ATTRIBUTE)
         self.blobs: s3.IBucket = blobs or self._bucket(tier)
+
+        if not tier.point_in_time_recovery_days:
+            acknowledge(self, {"AwsSolutions-DDB3": "a tier whose data may be lost"})
+        acknowledge(
+            self,
+            {
+                "AwsSolutions-S1": "only roles of this service reach the objects, and CloudTrail data events show who; "
+                "pass a bucket with server access logs as blobs= where both are wanted"
+            },
+        )
 
     @property
     def tables(self) -> tuple[dynamodb.Table, dynamodb.Table, dynamodb.Table]:
