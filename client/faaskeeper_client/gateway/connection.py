@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from faaskeeper.protocol.messages import Principal
 from faaskeeper.storage.errors import AwsError
@@ -44,6 +44,8 @@ from faaskeeper_client.wire.requests import Auth, Ping, Refused, Request, Sasl, 
 if TYPE_CHECKING:
     from faaskeeper_client.gateway.gateway import Gateway
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 _MOST_UNANSWERED = 1000
@@ -51,12 +53,8 @@ _MOST_UNANSWERED = 1000
 _WRITES = (Create, Delete, SetData, SetAcl, Multi, CloseSession)
 
 
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """A reply in its turn. ``ready`` waits for what the reply needs; ``emit`` sends it, in turn."""
-
-    emit: Callable[[], Awaitable[None]]
-    task: asyncio.Task[tuple[int, Result]] | None = None
+_Slot = Callable[[], Awaitable[None]]
+"""Sends a reply, in its turn."""
 
 
 class Client(Protocol):
@@ -102,8 +100,9 @@ class Connection:
         self._writes = _Count()
         self._credentials: tuple[tuple[str, str], ...] = (("ip", self.peer),)
         self._open = True
-        self._tasks = [asyncio.get_running_loop().create_task(self._run())]
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._queries = Queries(gateway, self)
+        self._spawn(self._run())
 
     @property
     def overloaded(self) -> bool:
@@ -150,7 +149,7 @@ class Connection:
         if self.session is not None and self.session.connection is self:
             self.session.connection = None
         current = asyncio.current_task()
-        for task in self._tasks:
+        for task in list(self._tasks):
             if task is not current:
                 task.cancel()
         self._client.close()
@@ -163,7 +162,7 @@ class Connection:
     async def _run(self) -> None:
         try:
             if await self._handshake(await self._next_frame()):
-                self._tasks.append(asyncio.get_running_loop().create_task(self._emit()))
+                self._spawn(self._emit())
                 while True:
                     await self._take(decode(await self._next_frame()))
         except MarshallingError as error:
@@ -177,6 +176,12 @@ class Connection:
         except Exception:
             logger.exception("connection of %s is closed", self.peer)
         self.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = self._gateway.spawn(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _next_frame(self) -> bytes:
         while not self._incoming:
@@ -231,13 +236,13 @@ class Connection:
             await self._reads.none()
             await self._write(request)
         elif isinstance(body, Auth):
-            self._put(_Slot(lambda: self._authenticate(request.xid, body)))
+            self._put(lambda: self._authenticate(request.xid, body))
             # what follows is asked with the new identity
             await self._slots.join()
         elif isinstance(body, Refused):
-            self._put(_Slot(lambda: self._refuse(request.xid, body)))
+            self._put(lambda: self._refuse(request.xid, body))
         elif isinstance(body, Sasl):
-            self._put(_Slot(lambda: self._refuse(request.xid, Refused(Code.AUTH_FAILED, True, "SASL"))))
+            self._put(lambda: self._refuse(request.xid, Refused(Code.AUTH_FAILED, True, "SASL")))
         else:
             await self._writes.none()
             self._read(request)
@@ -253,7 +258,7 @@ class Connection:
         outcome = self._gateway.outbox.submit(principal, operation)
         self._writes.up()
         outcome.add_done_callback(lambda _: self._writes.down())
-        self._put(_Slot(lambda: self._emit_outcome(request, outcome)))
+        self._put(lambda: self._emit_outcome(request, outcome))
 
     async def _emit_outcome(self, request: Request, future: asyncio.Future[Outcome]) -> None:
         outcome = await future
@@ -270,10 +275,8 @@ class Connection:
 
     def _read(self, request: Request) -> None:
         self._reads.up()
-        task = asyncio.get_running_loop().create_task(self._execute(request))
-        self._tasks.append(task)
-        task.add_done_callback(self._tasks.remove)
-        self._put(_Slot(lambda: self._emit_result(request, task), task))
+        task = self._spawn(self._execute(request))
+        self._put(lambda: self._emit_result(request, task))
 
     async def _execute(self, request: Request) -> tuple[int, Result]:
         """The result, and a zxid that it surely reflects: what was complete when it was begun."""
@@ -329,7 +332,7 @@ class Connection:
         try:
             while True:
                 slot = await self._slots.get()
-                await slot.emit()
+                await slot()
                 self._slots.task_done()
                 self._unanswered -= 1
                 self._client.drained()

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from faaskeeper.protocol.messages import Principal, ReplyMessage
 from faaskeeper.protocol.service import Service
@@ -15,7 +16,7 @@ from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import PREFIX, write_blob
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.znode.model import Blob, Data
-from faaskeeper.znode.operations import CloseSession, Create, Multi, Operation, SetData
+from faaskeeper.znode.operations import CloseSession, Create, Multi, Operation, Outcome, SetData
 from faaskeeper_client.gateway.connection import Client, Connection
 from faaskeeper_client.gateway.inbox import Inbox
 from faaskeeper_client.gateway.liveness import DeclaredDead, Liveness
@@ -24,6 +25,8 @@ from faaskeeper_client.gateway.outbox import ConnectionLost, Outbox
 from faaskeeper_client.gateway.reads import Reader
 from faaskeeper_client.gateway.sessions import LocalSession, Sessions
 from faaskeeper_client.gateway.watches import Kind, Watches
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Gateway:
         self.received = 0
         self.sent = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._spawned: set[asyncio.Task[Any]] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -74,10 +78,7 @@ class Gateway:
         await self.inbox.open()
         await self.liveness.beat()
         await self.observer.catch_up()
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(work) for work in (self.inbox.run(), self.outbox.run(), self._live(), self._check())
-        ]
+        self._tasks = [self.spawn(work) for work in (self.inbox.run(), self.outbox.run(), self._live(), self._check())]
 
     async def stop(self) -> None:
         """Drops all connections. Sessions live on until their timeout, so that clients can go to another gateway."""
@@ -89,6 +90,13 @@ class Gateway:
         connection = Connection(self, client, address)
         self.connections.add(connection)
         return connection
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that stays until it ends: the event loop alone would not keep it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
 
     def forget(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -136,7 +144,7 @@ class Gateway:
             await self.liveness.run()
         except DeclaredDead as error:
             logger.warning("%s; it begins anew", error)
-            asyncio.get_running_loop().create_task(self._restart())
+            self.spawn(self._restart())
 
     async def _restart(self) -> None:
         old = self.inbox
@@ -179,7 +187,7 @@ class Gateway:
         principal = Principal(session.id, session.epoch, session.password)
         outcome = self.outbox.submit(principal, CloseSession())
 
-        def done(future: asyncio.Future[object]) -> None:
+        def done(future: asyncio.Future[Outcome]) -> None:
             if future.cancelled() or isinstance(future.exception(), ConnectionLost):
                 session.expiring = False
             else:

@@ -98,9 +98,7 @@ class Outbox:
     async def _send(self, taken: list[_Sent], body: str) -> None:
         self._messages += 1
         try:
-            await send_request(
-                self._aws, self._service, body, f"{self._gateway}-{self._messages}", seconds=_GIVE_UP
-            )
+            await send_request(self._aws, self._service, body, f"{self._gateway}-{self._messages}", seconds=_GIVE_UP)
         except AwsError as error:
             logger.warning("%d requests could not be sent: %s", len(taken), error)
             self._fail(taken, str(error))

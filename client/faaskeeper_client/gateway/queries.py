@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from faaskeeper.storage.errors import Unavailable
 from faaskeeper.storage.sessions import list_ephemerals
@@ -38,6 +38,8 @@ from faaskeeper_client.wire.requests import (
 if TYPE_CHECKING:
     from faaskeeper_client.gateway.connection import Connection
     from faaskeeper_client.gateway.gateway import Gateway
+
+T = TypeVar("T")
 
 _MOST_AT_ONCE = 16
 """Storage requests that one client request may have under way."""
@@ -158,7 +160,7 @@ class Queries:
         level = [body.path or "/"]
         while level:
             listings = await _gather(self._gateway.reader.children(path) for path in level)
-            level = [paths.join(listing.node.path, name) for listing in listings for name in listing.names]
+            level = [f"{listing.node.path.rstrip('/')}/{name}" for listing in listings for name in listing.names]
             total += len(level)
             zxid = max([zxid, *(listing.node.zxid for listing in listings)])
         return Result(zxid, lambda z: responses.number(xid, z, total))
@@ -292,9 +294,7 @@ class Queries:
         return may_read(znode.acl, self._connection.caller)
 
 
-def _error(
-    xid: int, code: Code, zxid: int = 0, registrations: tuple[tuple[Registration, int], ...] = ()
-) -> Result:
+def _error(xid: int, code: Code, zxid: int = 0, registrations: tuple[tuple[Registration, int], ...] = ()) -> Result:
     return Result(zxid, lambda z: responses.error(xid, z, code), registrations)
 
 
@@ -317,10 +317,10 @@ def _child_news(node: NodeItem, path: str, since: int) -> Event | None:
     return Event(node.zxid, path, EventKind.CHILDREN, znode.acl) if znode.pzxid > since else None
 
 
-async def _gather(work: Iterable[Awaitable[Any]]) -> list[Any]:
+async def _gather(work: Iterable[Awaitable[T]]) -> list[T]:
     limit = asyncio.Semaphore(_MOST_AT_ONCE)
 
-    async def bounded(one: Awaitable[Any]) -> Any:
+    async def bounded(one: Awaitable[T]) -> T:
         async with limit:
             return await one
 

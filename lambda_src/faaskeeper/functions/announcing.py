@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from faaskeeper.functions.metrics import Metrics
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply, pack_event
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import get_set
@@ -34,7 +35,8 @@ _KEYS_PER_BATCH = 100
 class Announcer:
     """``notifier`` is the name of the function that sends many hints; without it they are all sent here."""
 
-    def __init__(self, aws: Aws, service: Service, notifier: str | None) -> None:
+    def __init__(self, aws: Aws, service: Service, notifier: str | None, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._aws = aws
         self._service = service
         self._notifier = notifier
@@ -67,6 +69,8 @@ class Announcer:
         if not watched.sets:
             return
         gateways = await self._watching(watched.sets) - told
+        if gateways:
+            self._metrics.add("Hints", len(gateways))
         if self._notifier is None or (len(gateways) <= _MOST_INLINE_HINTS and EVERYBODY not in gateways):
             await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
             return
@@ -85,7 +89,7 @@ class Announcer:
         groups = [ordered[start : start + _KEYS_PER_BATCH] for start in range(0, len(ordered), _KEYS_PER_BATCH)]
         loaded = await asyncio.gather(*(batch_get(self._aws, self._service, group) for group in groups))
         items = {key: item for part in loaded for key, item in part.items()}
-        return frozenset().union(*(get_set(items.get(keys[path], {}), name) for path, name in sets))
+        return frozenset[str]().union(*(get_set(items.get(keys[path], {}), name) for path, name in sets))
 
     async def _send(self, gateway: str, message: ReplyMessage) -> None:
         if not gateway:

@@ -44,7 +44,8 @@ class Entry:
 class Batch:
     """The first of the entries that were given, applied: ``outcomes`` in step with ``entries``.
 
-    ``plan`` is None if nothing changed. ``detached`` are the (gateway, session, epoch) that lost their connection
+    ``plan`` is None if nothing changed. ``assumed`` are paths that were taken to be missing: if the commit fails,
+    they must be loaded. ``detached`` are the (gateway, session, epoch) that lost their connection
     to another gateway's request.
     """
 
@@ -52,19 +53,27 @@ class Batch:
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     events: list[Event] = field(default_factory=list[Event])
     detached: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
+    assumed: frozenset[str] = frozenset()
     zxid: int = 0
     plan: Plan | None = None
 
 
 async def build_batch(
-    aws: Aws, service: Service, head: Head, entries: Sequence[Entry], recursive: Sequence[str], time: int
+    aws: Aws,
+    service: Service,
+    head: Head,
+    entries: Sequence[Entry],
+    recursive: Sequence[str],
+    time: int,
+    suspects: frozenset[str] = frozenset(),
 ) -> Batch:
     """Loads what the entries touch and applies them in order on top of ``head``, which must be complete.
 
     ``time`` is the transaction's, in ms since the epoch. Takes all entries, or as many as fit into a transaction.
+    ``suspects`` are paths to load besides: an earlier attempt took them to be missing.
     """
     snapshot = Snapshot()
-    wanted = Wanted()
+    wanted = Wanted(suspects)
     for entry in entries:
         wanted |= _wanted(entry)
     while True:
@@ -100,6 +109,7 @@ def _apply(
             batch.zxid += 1
     if batch.zxid > head.zxid:
         batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time)
+        batch.assumed = state.assumed_missing
         batch.detached = _detached(state, batch.entries)
     return batch
 
@@ -144,9 +154,7 @@ def _wanted(entry: Entry) -> Wanted:
     operation = entry.request.operation
     need = touched(operation, entry.request.principal.session)
     attaching = isinstance(operation, CreateSession | AttachSession)
-    return Wanted(
-        need.paths, need.sessions, need.ephemerals, frozenset({entry.gateway}) if attaching else frozenset()
-    )
+    return Wanted(need.paths, need.sessions, need.ephemerals, frozenset({entry.gateway}) if attaching else frozenset())
 
 
 def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:

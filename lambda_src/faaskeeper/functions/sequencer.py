@@ -8,6 +8,7 @@ import os
 from functools import cache
 
 from faaskeeper.functions.batch import Entry
+from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
 from faaskeeper.functions.sequencing import Sequencer
 from faaskeeper.protocol.messages import InvalidMessage, decode_requests
@@ -41,19 +42,26 @@ async def process_records(
     try:
         entries: list[Entry] = []
         for record in records:
-            entries.extend(await _entries(aws, service, record))
+            entries.extend(await _entries(aws, service, sequencer.metrics, record))
         await sequencer.process(entries, seconds)
     except Exception:
         await _make_visible(aws, service, records)
         raise
+    finally:
+        now = milliseconds()
+        oldest = min(int(record["attributes"]["SentTimestamp"]) for record in records)
+        sequencer.metrics.add("Messages", len(records))
+        sequencer.metrics.add("QueueAge", max(0, now - oldest))
+        sequencer.metrics.emit(service.name, now)
 
 
-async def _entries(aws: Aws, service: Service, record: LambdaEvent) -> list[Entry]:
+async def _entries(aws: Aws, service: Service, metrics: Metrics, record: LambdaEvent) -> list[Entry]:
     attributes = record["attributes"]
     sequence_number = int(attributes["SequenceNumber"])
     try:
         message = decode_requests(record["body"])
     except InvalidMessage as error:
+        metrics.add("Quarantined")
         await _quarantine(aws, service, record, str(error))
         return []
     return [

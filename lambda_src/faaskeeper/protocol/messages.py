@@ -106,7 +106,9 @@ def decode_requests(text: str) -> RequestMessage:
 
     def build(document: Any) -> RequestMessage:
         principals = [
-            Principal(int(session), int(epoch), _unpack_bytes(password), tuple((str(s), str(c)) for s, c in credentials))
+            Principal(
+                int(session), int(epoch), _unpack_bytes(password), tuple((str(s), str(c)) for s, c in credentials)
+            )
             for session, epoch, password, credentials in document["principals"]
         ]
         return RequestMessage(

@@ -10,9 +10,7 @@ PREFIX = "blobs/"
 
 
 async def write_blob(aws: Aws, service: Service, key: str, data: bytes) -> None:
-    await repeat(
-        lambda: aws.call("s3", "put_object", Bucket=service.blobs, Key=key, Body=data), seconds=20.0
-    )
+    await repeat(lambda: aws.call("s3", "put_object", Bucket=service.blobs, Key=key, Body=data), seconds=20.0)
 
 
 async def read_blob(aws: Aws, service: Service, key: str) -> bytes:

@@ -117,5 +117,7 @@ async def batch_get(aws: Aws, service: Service, keys: Iterable[Key]) -> dict[Key
         if pending:
             await asyncio.sleep(delay(attempt))
     if pending:
-        raise Throttled("dynamodb", "batch_get_item", "UnprocessedKeys", f"{len(pending)} tables left after {_ROUNDS} tries")
+        raise Throttled(
+            "dynamodb", "batch_get_item", "UnprocessedKeys", f"{len(pending)} tables left after {_ROUNDS} tries"
+        )
     return found

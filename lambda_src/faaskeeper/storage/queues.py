@@ -43,9 +43,7 @@ async def send_request(aws: Aws, service: Service, body: str, deduplication_id: 
 
 async def send_reply(aws: Aws, service: Service, gateway: str, body: str) -> None:
     """Raises NotFound if the gateway's queue is gone."""
-    await repeat(
-        lambda: aws.call("sqs", "send_message", QueueUrl=reply_queue_url(service, gateway), MessageBody=body)
-    )
+    await repeat(lambda: aws.call("sqs", "send_message", QueueUrl=reply_queue_url(service, gateway), MessageBody=body))
 
 
 async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> None:
@@ -62,9 +60,7 @@ async def list_gateways(aws: Aws, service: Service) -> set[str]:
     parameters: dict[str, object] = {}
     while True:
         response = await repeat(
-            lambda: aws.call(
-                "sqs", "list_queues", QueueNamePrefix=service.reply_prefix, MaxResults=1000, **parameters
-            )
+            lambda: aws.call("sqs", "list_queues", QueueNamePrefix=service.reply_prefix, MaxResults=1000, **parameters)
         )
         for url in response.get("QueueUrls", []):
             gateways.add(url.rsplit("/", 1)[1].removeprefix(service.reply_prefix))
