@@ -71,7 +71,8 @@ def test_all_or_nothing_with_one_zxid(tree: Tree) -> None:
         Multi((create("/b"), SetData("/b", b"1", 0), Check("/b", 1), create("/b/c"), Delete("/b/c"), create("/b/d")))
     ).outcome
     assert tree.zxid == before + 1
-    created, written, checked, child, deleted, _ = outcome.results or ()
+    assert outcome.results is not None
+    created, written, checked, child, deleted, _ = outcome.results
     assert created.path == "/b"
     assert created.stat is not None
     assert (created.stat.version, created.stat.num_children) == (0, 0)

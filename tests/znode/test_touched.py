@@ -7,7 +7,7 @@ import pytest
 from faaskeeper.znode.acl import Caller
 from faaskeeper.znode.apply import apply
 from faaskeeper.znode.errors import ZnodeError
-from faaskeeper.znode.model import OPEN_ACL
+from faaskeeper.znode.model import OPEN_ACL, Session, Znode
 from faaskeeper.znode.operations import (
     AttachSession,
     Check,
@@ -97,7 +97,9 @@ def test_not_loaded_leaves_the_state_alone_and_says_what_to_load() -> None:
     tree.do(create("/a"))
     for path in ("/a/x", "/a/y", "/z"):
         tree.do(create(path, 1))
-    nodes, sessions, ephemerals = {}, {}, {}
+    nodes: dict[str, Znode | None] = {}
+    sessions: dict[int, Session | None] = {}
+    ephemerals: dict[int, frozenset[str]] = {}
     asked: list[str | int | None] = []
     while True:
         state = State(nodes, sessions, ephemerals)

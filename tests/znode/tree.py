@@ -63,7 +63,7 @@ class Tree:
     def load(self, operation: Operation, caller: Caller) -> State:
         what = touched(operation, caller.session)
         ephemerals = {session: self.ephemerals(session) for session in what.ephemerals}
-        needed = what.paths | self.assumed | with_parents(frozenset().union(*ephemerals.values()))
+        needed = what.paths | self.assumed | with_parents(frozenset[str]().union(*ephemerals.values()))
         return State(
             {path: self.nodes.get(path) for path in needed},
             {session: self.sessions.get(session) for session in what.sessions},
