@@ -128,6 +128,10 @@ def test_auth_becomes_every_authenticated_id_with_its_perms() -> None:
     assert fixup(acl, (LOCAL, MATE, BOSS)) == (Acl(6, *MATE), Acl(6, *BOSS), Acl(1, "world", "anyone"))
 
 
+def test_to_authenticate_twice_is_to_authenticate_once() -> None:
+    assert fixup((Acl(31, "auth", ""),), (BOSS, LOCAL, BOSS)) == (Acl(31, *BOSS),)
+
+
 def test_an_expanded_id_is_not_merged_with_one_that_stands_there() -> None:
     assert fixup((Acl(31, *BOSS), Acl(31, "auth", "")), (BOSS,)) == (Acl(31, *BOSS), Acl(31, *BOSS))
 

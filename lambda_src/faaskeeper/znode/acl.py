@@ -40,7 +40,7 @@ def fixup(acl: Iterable[Acl], identities: Iterable[Identity]) -> tuple[Acl, ...]
     Raises ZnodeError(INVALID_ACL): no entry at all, an id its scheme does not accept, an unknown scheme, or
     ``auth`` on a connection that has not authenticated.
     """
-    authenticated = [identity for identity in identities if identity.scheme == "digest"]
+    authenticated = [identity for identity in dict.fromkeys(identities) if identity.scheme == "digest"]
     fixed: list[Acl] = []
     for entry in dict.fromkeys(acl):
         if entry.scheme == "auth" and authenticated:
