@@ -124,8 +124,9 @@ def test_perms_are_not_range_checked() -> None:
 
 
 def test_auth_becomes_every_authenticated_id_with_its_perms() -> None:
+    """acl.auth_expands_to, acl.auth.two_users"""
     acl = of((6, "auth", "ignored"), (1, "world", "anyone"))
-    assert fixup(acl, (LOCAL, MATE, BOSS)) == (Acl(6, *MATE), Acl(6, *BOSS), Acl(1, "world", "anyone"))
+    assert fixup(acl, (LOCAL, MATE, BOSS)) == (Acl(6, *BOSS), Acl(6, *MATE), Acl(1, "world", "anyone"))
 
 
 def test_to_authenticate_twice_is_to_authenticate_once() -> None:

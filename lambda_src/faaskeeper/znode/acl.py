@@ -14,7 +14,7 @@ from faaskeeper.znode.model import Acl, Identity, Permission
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: a session, the gateway it is attached through, and what its connection has proved.
+    """Who asks: a session, the gateway it is attached through, and what its connection has proved, oldest first.
 
     ``superuser`` is true once the connection authenticated with the service's super digest.
     """
@@ -40,7 +40,8 @@ def fixup(acl: Iterable[Acl], identities: Iterable[Identity]) -> tuple[Acl, ...]
     Raises ZnodeError(INVALID_ACL): no entry at all, an id its scheme does not accept, an unknown scheme, or
     ``auth`` on a connection that has not authenticated.
     """
-    authenticated = [identity for identity in dict.fromkeys(identities) if identity.scheme == "digest"]
+    # ZooKeeper keeps them in a hash set. Latest first is the order it was seen to answer with.
+    authenticated = [identity for identity in reversed(dict.fromkeys(identities)) if identity.scheme == "digest"]
     fixed: list[Acl] = []
     for entry in dict.fromkeys(acl):
         if entry.scheme == "auth" and authenticated:
