@@ -172,3 +172,17 @@ def test_inside_a_multi_the_flags_say_what_is_made() -> None:
         )
     )
     assert request.result_types == (15, 15, 1, 15, 5)
+
+
+def test_any_byte_but_0_is_true() -> None:
+    for byte in range(256):
+        body = requests.decode(raw.request(Op.EXISTS, raw.string("/") + bytes([byte]))).body
+        assert body == requests.Exists("/", byte != 0)
+
+
+@pytest.mark.parametrize("op", [Op.CHECK_WATCHES, Op.REMOVE_WATCHES, Op.ADD_WATCH, Op.SYNC, Op.SET_DATA, Op.SET_ACL])
+def test_a_null_path_is_an_empty_one_where_both_are_as_harmless_or_as_wrong(op: Op) -> None:
+    body = bodies("/p")[op]
+    null, empty = (raw.string(path) + body[4 + int.from_bytes(body[:4], "big") :] for path in (None, ""))
+    assert requests.decode(raw.request(op, null)) == requests.decode(raw.request(op, empty))
+    assert not isinstance(requests.decode(raw.request(op, null)).body, Refused)

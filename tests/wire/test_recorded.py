@@ -43,6 +43,10 @@ VERDICTS = exchanges("verdicts")
 WRITES = (Create, Delete, SetData, SetAcl, Multi)
 
 
+LAST_ZXID = 99
+"""Which a gateway knows and a reply without zxid must not show."""
+
+
 def create(path: str, flags: int = 0, ttl: int | None = None, data: bytes | None = b"d") -> Create:
     return Create(path, data, OPEN_ACL, flags, ttl)
 
@@ -137,7 +141,7 @@ def encoded(request: Request, answer: bytes) -> bytes:
     body = request.body
     if isinstance(body, Refused):
         assert err == body.code
-        return responses.refused(request.xid, zxid, body)
+        return responses.refused(request.xid, LAST_ZXID if zxid == -1 else zxid, body)
     if isinstance(body, WRITES):
         return responses.outcome(request, written(request.op, zxid, values) if err == 0 else Outcome(Code(err), zxid))
     if err:
