@@ -1,25 +1,48 @@
 # Everything the targets need is made in .venv and node_modules; a second run finds it there.
 PYTHON ?= python3
 PY := .venv/bin/python
+CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test
+.PHONY: help venv node demo test lint synth local clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
-venv: .venv/.made ## the environment everything else runs in
+venv: .venv/.made ## the Python environment everything else runs in
+
+node: node_modules/.made ## the pinned AWS CDK command line
+
+demo: venv ## a live scenario with stock kazoo on an embedded cloud
+	@$(PY) -m faaskeeper_client.demo
+
+local: venv ## everything on this machine, for ZooKeeper clients on 127.0.0.1:2181
+	@.venv/bin/faaskeeper local
+
+test: lint node ## lint, types and all tests
+	$(PY) -m pytest $(PYTEST)
+
+lint: venv
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pyright
+
+synth: venv node ## the CloudFormation template of every tier, in cdk.out/TIER
+	for tier in development standard critical; do \
+		$(CDK) synth --quiet --output cdk.out/$$tier --context tier=$$tier || exit 1; \
+	done
+
+clean: ## remove what the targets made
+	rm -rf .venv node_modules cdk.out dist build
 
 .venv/.made: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=...")'
 	@command -v node >/dev/null || { echo "node is needed (the AWS CDK runs on it): install Node.js 20 or later" >&2; exit 1; }
 	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --editable '.[dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-test: venv ## lint, types and all tests
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m pyright
-	$(PY) -m pytest $(PYTEST)
+node_modules/.made: package.json package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -15,6 +15,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct, IConstruct
 
 from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
+from faaskeeper.storage.keys import gateway_partition
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge_resource
 from faaskeeper_cdk.storage import Storage
@@ -69,7 +70,7 @@ def allow(
         if isinstance(principal := grantee.grant_principal, Construct):
             acknowledge_resource(principal, resource, because)
     iam.Grant.add_to_principal(
-        grantee=grantee, actions=list(actions), resource_arns=list(resources), conditions=conditions
+        grantee=grantee, actions=list(actions), resource_arns=list(resources), conditions=conditions or None
     ).assert_success()
 
 
@@ -104,7 +105,7 @@ class Access:
     def grant_read(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
         """Reading the tree, without watches or sessions. Raises InvalidSubtree."""
         storage = self._storage
-        allow(grantee, READ, [storage.znodes.table_arn], _leading_keys(subtree))
+        allow(grantee, READ, [storage.znodes.table_arn], _only_below(subtree))
         allow(grantee, READ, [storage.ledger.table_arn])
         allow(grantee, ["s3:GetObject"], [blobs_arn(storage)], because=OWN_BLOBS)
         allow(grantee, ["ssm:GetParameter"], [self._parameter.parameter_arn])
@@ -120,9 +121,14 @@ class Access:
             grantee,
             ["dynamodb:UpdateItem"],
             [storage.znodes.table_arn],
-            _merge(_only_attributes(WATCH_ATTRIBUTES), _leading_keys(subtree)),
+            _merge(_only_attributes(WATCH_ATTRIBUTES), _only_below(subtree)),
         )
-        allow(grantee, ["dynamodb:UpdateItem"], [storage.sessions.table_arn], _only_attributes(LIVENESS_ATTRIBUTES))
+        allow(
+            grantee,
+            ["dynamodb:UpdateItem"],
+            [storage.sessions.table_arn],
+            _merge(_only_attributes(LIVENESS_ATTRIBUTES), _only_keys([gateway_partition("*")])),
+        )
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._reply_prefix)], because=OWN_REPLIES)
         allow(grantee, ["s3:PutObject"], [blobs_arn(storage)], because=OWN_BLOBS)
@@ -139,19 +145,24 @@ def _only_attributes(names: Sequence[str]) -> Conditions:
     }
 
 
-def _leading_keys(subtree: str | None) -> Conditions | None:
-    if subtree is None:
-        return None
-    if not subtree.startswith("/") or subtree.endswith("/") or set("*?$") & set(subtree):
-        raise InvalidSubtree(f"{subtree!r}: an absolute path without trailing slash and without *, ? and $ is needed")
+def _only_keys(patterns: Sequence[str]) -> Conditions:
+    """The request's partition keys all match one of ``patterns``."""
     return {
-        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [subtree, f"{subtree}/*"]},
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(patterns)},
         "Null": {"dynamodb:LeadingKeys": "false"},
     }
 
 
-def _merge(first: Conditions, second: Conditions | None) -> Conditions:
+def _only_below(subtree: str | None) -> Conditions:
+    if subtree is None:
+        return {}
+    if not subtree.startswith("/") or subtree.endswith("/") or set("*?$") & set(subtree):
+        raise InvalidSubtree(f"{subtree!r}: an absolute path without trailing slash and without *, ? and $ is needed")
+    return _only_keys([subtree, f"{subtree}/*"])
+
+
+def _merge(first: Conditions, second: Conditions) -> Conditions:
     merged = {operator: dict(keys) for operator, keys in first.items()}
-    for operator, keys in (second or {}).items():
+    for operator, keys in second.items():
         merged.setdefault(operator, {}).update(keys)
     return merged

@@ -94,7 +94,6 @@ class Functions(Construct):
             [replies, queues.timers.queue_arn, queues.dead_letters.queue_arn],
             because=OWN_REPLIES,
         )
-        allow(self.sequencer, ["s3:GetObject", "s3:PutObject"], [blobs_arn(storage)], because=OWN_BLOBS)
         allow(self.sequencer, ["lambda:InvokeFunction"], [self.notifier.function_arn])
         self.requests_mapping = self.sequencer.add_event_source_mapping(
             "Requests",

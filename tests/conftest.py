@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator
+
+import pytest
+
+from faaskeeper_client.local import EmbeddedCloud
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Generator[EmbeddedCloud]:
+    """One embedded cloud for the whole run; tests keep apart by their accounts."""
+    with EmbeddedCloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def new_account() -> Callable[[], str]:
+    """Makes accounts in which nothing is deployed yet."""
+    numbers = itertools.count(100_000_000_001)
+    return lambda: str(next(numbers))
+
+
+@pytest.fixture
+def account(new_account: Callable[[], str]) -> str:
+    return new_account()

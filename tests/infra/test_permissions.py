@@ -1,0 +1,214 @@
+"""Least privilege: what each role may do, and that it is what the code does."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+
+from faaskeeper_cdk import CoordinationService, InvalidSubtree, Tier
+
+from .reading import Statement, statements
+
+Templates = Callable[[str], dict[str, Any]]
+FUNCTIONS = ("sequencer", "notifier", "reaper", "janitor")
+
+WITHOUT_RESOURCES = {
+    "sqs:ListQueues",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+"""Actions for which IAM knows no resources, so that "*" is all one can say."""
+
+BY_LAMBDA = {
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+"""What Lambda does in a function's name: its event source mapping, its logs, its traces."""
+
+OPERATIONS = {
+    "transact_write_items": (
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+    ),
+    "transact_get_items": ("dynamodb:GetItem",),
+    "change_message_visibility_batch": ("sqs:ChangeMessageVisibility",),
+    "delete_message_batch": ("sqs:DeleteMessage",),
+    "list_objects_v2": ("s3:ListBucket",),
+    "list_object_versions": ("s3:ListBucketVersions",),
+    "delete_objects": ("s3:DeleteObject", "s3:DeleteObjectVersion"),
+    "invoke": ("lambda:InvokeFunction",),
+}
+"""Calls whose actions have other names than they."""
+
+
+def of(template: dict[str, Any], role: str) -> list[Statement]:
+    found = [statement for statement in statements(template) if role.lower() in statement.role.lower()]
+    assert found
+    return found
+
+
+def test_no_action_has_a_wildcard(template: Templates, tier: str) -> None:
+    for statement in statements(template(tier)):
+        assert not [action for action in statement.actions if "*" in action]
+
+
+def test_wildcard_resources_only_where_iam_knows_no_better(template: Templates, tier: str) -> None:
+    for statement in statements(template(tier)):
+        if "*" in statement.resources:
+            assert statement.actions <= WITHOUT_RESOURCES
+        for resource in statement.resources - {"*"}:
+            assert resource.count("*") == resource.endswith("*"), resource
+            if "*" in resource:
+                assert resource.endswith(("/blobs/*", ":faaskeeper_tests_*")) or "emptier" in statement.role.lower()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_may_do_nothing_it_does_not_do(template: Templates, function: str) -> None:
+    granted = {
+        action
+        for statement in of(template("critical"), function)
+        for action in statement.actions
+        if not action.startswith("kms:")
+    }
+    assert granted - calls_of(f"faaskeeper.functions.{function}") <= BY_LAMBDA
+
+
+def test_the_functions_may_do_all_they_do(template: Templates) -> None:
+    for function in FUNCTIONS:
+        module = f"faaskeeper.functions.{function}"
+        own = calls_in(Path(str(find_spec(module).origin)))  # type: ignore[union-attr]
+        granted = {action for statement in of(template("standard"), function) for action in statement.actions}
+        assert own <= granted
+
+
+def test_only_sequencer_and_janitor_write_znodes_freely(template: Templates, tier: str) -> None:
+    writes = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+    for statement in statements(template(tier)):
+        if statement.actions & writes and any("Znodes" in resource for resource in statement.resources):
+            restricted = "dynamodb:Attributes" in statement.conditions.get("ForAllValues:StringEquals", {})
+            assert restricted or "Sequencer" in statement.role or "Janitor" in statement.role
+
+
+def test_a_client_writes_only_watches_liveness_and_requests(template: Templates, tier: str) -> None:
+    client = of(template(tier), "Client")
+    updates = {
+        next(iter(statement.resources)): statement for statement in client if "dynamodb:UpdateItem" in statement.actions
+    }
+    znodes = next(statement for resource, statement in updates.items() if "Znodes" in resource)
+    sessions = next(statement for resource, statement in updates.items() if "Sessions" in resource)
+    assert len(updates) == 2
+    assert znodes.conditions == {
+        "ForAllValues:StringEquals": {
+            "dynamodb:Attributes": ["path", "part", "watch_data", "watch_child", "watch_stay"]
+        },
+        "Null": {"dynamodb:Attributes": "false"},
+    }
+    assert "session" not in sessions.conditions["ForAllValues:StringEquals"]["dynamodb:Attributes"]
+    assert sessions.conditions["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["gateway#*"]}
+    assert sessions.conditions["Null"] == {"dynamodb:Attributes": "false", "dynamodb:LeadingKeys": "false"}
+
+    actions = {action for statement in client for action in statement.actions}
+    assert not actions & {"dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Scan", "s3:DeleteObject"}
+    for statement in client:
+        if statement.actions & {"sqs:DeleteQueue", "sqs:ReceiveMessage", "sqs:DeleteMessage"}:
+            assert all(resource.endswith(":faaskeeper_tests_*") for resource in statement.resources)
+
+
+def test_a_reader_writes_nothing(template: Templates, tier: str) -> None:
+    actions = {action for statement in of(template(tier), "Reader") for action in statement.actions}
+    assert {action for action in actions if not action.startswith("kms:")} == {
+        "dynamodb:BatchGetItem",
+        "dynamodb:GetItem",
+        "dynamodb:Query",
+        "s3:GetObject",
+        "ssm:GetParameter",
+    }
+
+
+def test_the_key_is_used_only_through_services(template: Templates) -> None:
+    found = [
+        statement
+        for statement in statements(template("critical"))
+        if any(action.startswith("kms:") for action in statement.actions)
+    ]
+    assert len(found) == len(FUNCTIONS) + 2
+    for statement in found:
+        assert "kms:ViaService" in statement.conditions["StringEquals"]
+
+
+@pytest.mark.parametrize("grant", ["grant_client", "grant_read"])
+def test_a_subtree_limits_what_is_read_and_watched(
+    synthesize: Callable[..., tuple[dict[str, Any], Any]], grant: str
+) -> None:
+    def fill(stack: Stack) -> None:
+        service = CoordinationService(stack, "Service", tier=Tier.development(), service_name="tests")
+        role = iam.Role(stack, "Client", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
+        getattr(service, grant)(role, subtree="/app/one")
+
+    template, _ = synthesize(fill)
+    on_znodes = [
+        statement
+        for statement in of(template, "Client")
+        if any("Znodes" in resource for resource in statement.resources)
+    ]
+    assert on_znodes
+    for statement in on_znodes:
+        assert statement.conditions["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["/app/one", "/app/one/*"]}
+        assert statement.conditions["Null"]["dynamodb:LeadingKeys"] == "false"
+
+
+@pytest.mark.parametrize("subtree", ["app", "/app/", "/", "/a*", "/a?", "/${aws:username}"])
+def test_a_subtree_is_a_path(synthesize: Callable[..., tuple[dict[str, Any], Any]], subtree: str) -> None:
+    def fill(stack: Stack) -> None:
+        service = CoordinationService(stack, "Service", tier=Tier.development(), service_name="tests")
+        role = iam.Role(stack, "Client", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
+        service.grant_client(role, subtree=subtree)
+
+    with pytest.raises(InvalidSubtree, match="absolute path"):
+        synthesize(fill)
+
+
+def calls_of(module: str) -> set[str]:
+    """Actions of the AWS calls in a module and all of ours that it imports."""
+    found: set[str] = set()
+    waiting, seen = [module], {module}
+    while waiting:
+        spec = find_spec(waiting.pop())
+        assert spec is not None
+        assert spec.origin is not None
+        source = Path(spec.origin)
+        found |= calls_in(source)
+        for node in ast.walk(ast.parse(source.read_text())):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and (node.module or "").startswith("faaskeeper.")
+                and node.module not in seen
+            ):
+                seen.add(str(node.module))
+                waiting.append(str(node.module))
+    return found
+
+
+def calls_in(source: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "call":
+            service, operation = (ast.literal_eval(argument) for argument in node.args[:2])
+            named = "".join(word.capitalize() for word in operation.split("_"))
+            found |= set(OPERATIONS.get(operation, (f"{service}:{named}",)))
+    return found

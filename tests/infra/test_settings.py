@@ -1,0 +1,84 @@
+"""What a user of the constructs or of the app can get wrong, and what is said then."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from aws_cdk import App, RemovalPolicy, Stack
+
+from cdk_app.settings import InvalidSettings, Settings
+from cdk_app.stacks import add_stacks
+from faaskeeper_cdk import CoordinationService, InvalidServiceName, InvalidTier, Tier
+
+
+def settings(**context: Any) -> Settings:
+    return Settings.from_context(App(context=context).node)
+
+
+def test_defaults() -> None:
+    assert settings() == Settings(name="faaskeeper", tier="standard", regions=(), account=None)
+
+
+def test_one_stack_a_region() -> None:
+    stacks = add_stacks(App(), settings(name="prod", tier="critical", regions="eu-central-1, us-east-1"))
+    assert [(stack.stack_name, stack.region) for stack in stacks] == [
+        ("prod-eu-central-1", "eu-central-1"),
+        ("prod-us-east-1", "us-east-1"),
+    ]
+    assert {stack.coordination.service_name for stack in stacks} == {"prod"}
+    assert all(stack.termination_protection for stack in stacks)
+
+
+def test_without_a_region_the_stack_goes_wherever_it_is_deployed() -> None:
+    (stack,) = add_stacks(App(), settings())
+    assert stack.stack_name == "faaskeeper"
+    assert "Token" in stack.region
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ({"tier": "huge"}, "tier=huge: one of development, standard, critical"),
+        ({"regions": "eu-central-1,Frankfurt"}, "'Frankfurt' is not the name of a region"),
+        ({"regions": "us-east-1,us-east-1"}, "named twice"),
+        ({"regions": ["us-east-1"]}, "text is expected"),
+        ({"account": "12"}, "12 digits"),
+    ],
+)
+def test_wrong_settings_are_named(context: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidSettings, match=message):
+        settings(**context)
+
+
+@pytest.mark.parametrize("name", ["1st", "with_underscore", "a" * 33, "a/b", "ü"])
+def test_wrong_service_names_are_named(name: str) -> None:
+    with pytest.raises(InvalidServiceName, match="1 to 32 letters, digits and hyphens"):
+        CoordinationService(Stack(), "Service", service_name=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"requests_visibility": 9}, "requests_visibility=9 is below sequencer_timeout=10"),
+        ({"inline_limit": 0}, "inline_limit=0"),
+        ({"inline_limit": 40_000}, "inline_limit=40000 and blob_limit=32768"),
+        ({"blob_limit": 400_000}, "400 KB"),
+        ({"point_in_time_recovery_days": 36}, "0 to 35"),
+        ({"requests_pollers": 1}, "at least 2"),
+        ({"janitor_interval_minutes": 0}, "at least 1"),
+        ({"removal_policy": RemovalPolicy.DESTROY}, "never be deleted"),
+        ({"removal_policy": RemovalPolicy.SNAPSHOT}, "SNAPSHOT"),
+        ({"empty_bucket_on_removal": True}, "needs RemovalPolicy.DESTROY"),
+    ],
+)
+def test_a_tier_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidTier, match=message):
+        dataclasses.replace(Tier.standard(), **changes)
+
+
+def test_a_tier_is_overridden_field_by_field() -> None:
+    tier = dataclasses.replace(Tier.standard(), sequencer_memory=1769)
+    assert tier.sequencer_memory == 1769
+    assert dataclasses.replace(tier, sequencer_memory=Tier.standard().sequencer_memory) == Tier.standard()

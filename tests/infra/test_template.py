@@ -1,0 +1,235 @@
+"""What is deployed: the properties on which the design rests, in every tier."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from aws_cdk import Stack
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from faaskeeper.protocol.service import Service
+from faaskeeper_cdk import CoordinationService, Tier
+
+from .reading import flat, properties, resources
+
+Templates = Callable[[str], dict[str, Any]]
+
+
+def test_three_tables_paid_by_request(template: Templates, tier: str) -> None:
+    tables = resources(template(tier), "AWS::DynamoDB::Table").values()
+    keys = {
+        tuple((key["AttributeName"], key["KeyType"]) for key in table["Properties"]["KeySchema"]) for table in tables
+    }
+    assert keys == {
+        (("path", "HASH"), ("part", "RANGE")),
+        (("id", "HASH"), ("part", "RANGE")),
+        (("pk", "HASH"), ("sk", "RANGE")),
+    }
+    assert {table["Properties"]["BillingMode"] for table in tables} == {"PAY_PER_REQUEST"}
+
+
+def test_only_event_records_expire(template: Templates, tier: str) -> None:
+    expiring = [
+        id
+        for id, table in resources(template(tier), "AWS::DynamoDB::Table").items()
+        if "TimeToLiveSpecification" in table["Properties"]
+    ]
+    assert len(expiring) == 1
+    assert "Ledger" in expiring[0]
+
+
+def test_requests_keep_their_order_and_are_never_moved_aside(template: Templates, tier: str) -> None:
+    requests = properties(template(tier), "AWS::SQS::Queue", "Requests")
+    assert requests["FifoQueue"] is True
+    assert requests["ContentBasedDeduplication"] is False
+    assert "RedrivePolicy" not in requests
+    assert requests["MaximumMessageSize"] == 1024 * 1024
+
+
+def test_timers_that_fail_for_good_are_kept(template: Templates, tier: str) -> None:
+    timers = properties(template(tier), "AWS::SQS::Queue", "Timers")
+    assert "DeadLetters" in timers["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+
+
+def test_no_batch_is_handed_out_twice_while_its_function_runs(template: Templates, tier: str) -> None:
+    all_resources = template(tier)["Resources"]
+    mappings = resources(template(tier), "AWS::Lambda::EventSourceMapping").values()
+    assert len(mappings) == 2
+    for mapping in mappings:
+        queue = all_resources[mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
+        function = all_resources[mapping["Properties"]["FunctionName"]["Ref"]]["Properties"]
+        assert queue["VisibilityTimeout"] >= function["Timeout"]
+        assert mapping["Properties"]["BatchSize"] == 10
+
+
+def test_functions(template: Templates, tier: str) -> None:
+    functions = resources(template(tier), "AWS::Lambda::Function")
+    expected = {"sequencer", "notifier", "reaper", "janitor"} | ({"emptier"} if tier == "development" else set())
+    handlers = {function["Properties"]["Handler"] for function in functions.values()}
+    assert handlers == {f"faaskeeper.functions.{name}.handler" for name in expected}
+    for function in functions.values():
+        assert function["Properties"]["Runtime"] == "python3.14"
+        assert function["Properties"]["Architectures"] == ["arm64"]
+        log_group = template(tier)["Resources"][function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]]
+        assert log_group["Properties"]["RetentionInDays"] > 0
+
+
+@pytest.mark.parametrize("name", ["sequencer", "notifier", "reaper", "janitor", "emptier"])
+def test_handler_exists(name: str) -> None:
+    assert find_spec(f"faaskeeper.functions.{name}") is not None
+
+
+def test_timers_that_arm_themselves_again_are_no_runaway_recursion(template: Templates, tier: str) -> None:
+    allowed = {
+        function["Properties"]["Handler"].split(".")[2]
+        for function in resources(template(tier), "AWS::Lambda::Function").values()
+        if function["Properties"].get("RecursiveLoop") == "Allow"
+    }
+    assert {"sequencer", "reaper"} <= allowed
+
+
+def test_functions_and_clients_read_the_same_description(template: Templates, tier: str) -> None:
+    parameter = properties(template(tier), "AWS::SSM::Parameter", "Discovery")
+    assert parameter["Name"] == "/faaskeeper/tests"
+    text = flat(parameter["Value"])
+    for function in resources(template(tier), "AWS::Lambda::Function").values():
+        assert flat(function["Properties"]["Environment"]["Variables"]["FAASKEEPER_SERVICE"]) == text
+
+    service = Service.from_json(text)
+    assert service.name == "tests"
+    assert service.inline_limit == 1024
+    for field, kind in (
+        ("znodes", "AWS::DynamoDB::Table"),
+        ("sessions", "AWS::DynamoDB::Table"),
+        ("ledger", "AWS::DynamoDB::Table"),
+        ("blobs", "AWS::S3::Bucket"),
+        ("requests", "AWS::SQS::Queue"),
+        ("timers", "AWS::SQS::Queue"),
+        ("dead_letters", "AWS::SQS::Queue"),
+    ):
+        logical_id = getattr(service, field).strip("<>")
+        assert logical_id in resources(template(tier), kind)
+        assert field.replace("_", "") in logical_id.lower()
+
+
+def test_only_the_sequencer_knows_the_notifier(template: Templates, tier: str) -> None:
+    functions = resources(template(tier), "AWS::Lambda::Function")
+    knowing = {
+        function["Properties"]["Handler"]: function["Properties"]["Environment"]["Variables"]["NOTIFIER_FUNCTION"][
+            "Ref"
+        ]
+        for function in functions.values()
+        if "NOTIFIER_FUNCTION" in function["Properties"]["Environment"]["Variables"]
+    }
+    assert list(knowing) == ["faaskeeper.functions.sequencer.handler"]
+    (notifier,) = knowing.values()
+    assert functions[notifier]["Properties"]["Handler"] == "faaskeeper.functions.notifier.handler"
+
+
+def test_nothing_is_reached_without_tls(template: Templates, tier: str) -> None:
+    secured: set[str] = set()
+    for kind, key in (("AWS::SQS::QueuePolicy", "Queues"), ("AWS::S3::BucketPolicy", "Bucket")):
+        for policy in resources(template(tier), kind).values():
+            denied = [
+                statement
+                for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+                if statement["Effect"] == "Deny"
+                and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+            ]
+            if denied:
+                secured |= set(re.findall(r'"Ref": "(\w+)"', json.dumps(policy["Properties"][key])))
+    assert secured == set(resources(template(tier), "AWS::SQS::Queue")) | set(
+        resources(template(tier), "AWS::S3::Bucket")
+    )
+
+
+def test_bucket_is_private(template: Templates, tier: str) -> None:
+    bucket = properties(template(tier), "AWS::S3::Bucket", "Blobs")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+
+
+def test_development_leaves_nothing_behind(template: Templates) -> None:
+    policies = {resource.get("DeletionPolicy", "Delete") for resource in template("development")["Resources"].values()}
+    assert policies == {"Delete"}
+    assert len(resources(template("development"), "Custom::FaaSKeeperEmptyBucket")) == 1
+
+
+@pytest.mark.parametrize("tier", ["standard", "critical"])
+def test_data_outlives_the_stack(template: Templates, tier: str) -> None:
+    kept = {
+        resource["Type"]
+        for resource in template(tier)["Resources"].values()
+        if resource.get("DeletionPolicy") == "Retain" and resource.get("UpdateReplacePolicy") == "Retain"
+    }
+    expected = {"AWS::DynamoDB::Table", "AWS::S3::Bucket"} | ({"AWS::KMS::Key"} if tier == "critical" else set())
+    assert kept == expected
+    for table in resources(template(tier), "AWS::DynamoDB::Table").values():
+        assert table["DeletionPolicy"] == "Retain"
+        assert table["Properties"]["DeletionProtectionEnabled"] is True
+        assert table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert properties(template(tier), "AWS::S3::Bucket", "Blobs")["VersioningConfiguration"]["Status"] == "Enabled"
+
+
+def test_development_cannot_run_up_a_bill(template: Templates) -> None:
+    for table in resources(template("development"), "AWS::DynamoDB::Table").values():
+        ceiling = table["Properties"]["OnDemandThroughput"]
+        assert 0 < ceiling["MaxWriteRequestUnits"] <= 1_000
+        assert 0 < ceiling["MaxReadRequestUnits"] <= 1_000
+
+
+def test_critical_encrypts_everything_with_its_own_key(template: Templates) -> None:
+    critical = template("critical")
+    (key,) = resources(critical, "AWS::KMS::Key")
+    for table in resources(critical, "AWS::DynamoDB::Table").values():
+        assert key in json.dumps(table["Properties"]["SSESpecification"])
+    for queue in resources(critical, "AWS::SQS::Queue").values():
+        assert key in json.dumps(queue["Properties"]["KmsMasterKeyId"])
+    for log_group in resources(critical, "AWS::Logs::LogGroup").values():
+        assert key in json.dumps(log_group["Properties"]["KmsKeyId"])
+    assert key in json.dumps(properties(critical, "AWS::S3::Bucket", "Blobs")["BucketEncryption"])
+
+
+def test_existing_key_and_bucket_are_used(synthesize: Callable[..., tuple[dict[str, Any], Any]]) -> None:
+    def fill(stack: Stack) -> None:
+        CoordinationService(
+            stack,
+            "Service",
+            tier=Tier.critical(),
+            service_name="tests",
+            encryption_key=kms.Key.from_key_arn(
+                stack, "Key", "arn:aws:kms:eu-central-1:111122223333:key/1b2c3d4e-0000-4000-8000-5f6071829304"
+            ),
+            blobs=s3.Bucket.from_bucket_name(stack, "Bucket", "of-the-team"),
+        )
+
+    template, _ = synthesize(fill)
+    assert not resources(template, "AWS::KMS::Key")
+    assert not resources(template, "AWS::S3::Bucket")
+    assert (
+        Service.from_json(flat(properties(template, "AWS::SSM::Parameter", "Discovery")["Value"])).blobs
+        == "of-the-team"
+    )
+    for table in resources(template, "AWS::DynamoDB::Table").values():
+        assert "key/1b2c3d4e-0000-4000-8000-5f6071829304" in json.dumps(table["Properties"]["SSESpecification"])
+
+
+def test_several_services_in_one_stack_do_not_collide(synthesize: Callable[..., tuple[dict[str, Any], Any]]) -> None:
+    def fill(stack: Stack) -> None:
+        CoordinationService(stack, "First")
+        CoordinationService(stack, "Second")
+
+    template, _ = synthesize(fill)
+    services = [
+        Service.from_json(flat(parameter["Properties"]["Value"]))
+        for parameter in resources(template, "AWS::SSM::Parameter").values()
+    ]
+    assert len({service.name for service in services}) == 2
+    first, second = (service.reply_prefix for service in services)
+    assert not first.startswith(second)
+    assert not second.startswith(first)
