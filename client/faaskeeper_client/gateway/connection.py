@@ -39,7 +39,7 @@ from faaskeeper_client.gateway.watches import Registration
 from faaskeeper_client.wire import responses
 from faaskeeper_client.wire.frames import Command, Frames
 from faaskeeper_client.wire.jute import MarshallingError
-from faaskeeper_client.wire.requests import Auth, Ping, Refused, Request, Sasl, decode, decode_connect
+from faaskeeper_client.wire.requests import Auth, ConnectRequest, Ping, Refused, Request, Sasl, decode, decode_connect
 
 if TYPE_CHECKING:
     from faaskeeper_client.gateway.gateway import Gateway
@@ -159,6 +159,11 @@ class Connection:
             self.seen = max(self.seen, event.zxid)
             self.write(responses.event(event.path, event.kind, event.zxid))
 
+    def deliver_missed(self, event: Event) -> None:
+        """An event of the time when the client was away; its zxid is not told, for others may be missing."""
+        if may_read(event.acl, self.caller):
+            self.write(responses.event(event.path, event.kind, responses.NO_ZXID))
+
     async def _run(self) -> None:
         try:
             if await self._handshake(await self._next_frame()):
@@ -216,13 +221,13 @@ class Connection:
                 gateway.liveness.release(session_id)
             elif known.connection is not None:
                 known.connection.close()
-            self.write(responses.session_expired(request.read_only))
+            self.write(responses.session_expired(_writable(request)))
             return False
         timeout, epoch = outcome.session
         self.session = gateway.sessions.attach(session_id, password, epoch, timeout, self)
         self.seen = max(request.last_zxid_seen, outcome.zxid)
         self._identify()
-        self.write(responses.connected(timeout, session_id, password, request.read_only))
+        self.write(responses.connected(timeout, session_id, password, _writable(request)))
         return True
 
     async def _take(self, request: Request) -> None:
@@ -242,7 +247,7 @@ class Connection:
         elif isinstance(body, Refused):
             self._put(lambda: self._refuse(request.xid, body))
         elif isinstance(body, Sasl):
-            self._put(lambda: self._refuse(request.xid, Refused(Code.AUTH_FAILED, True, "SASL")))
+            self._put(lambda: self._refuse_sasl(request.xid))
         else:
             await self._writes.none()
             self._read(request)
@@ -293,7 +298,7 @@ class Connection:
             floor, result = await self._execute(request)
         self.seen = max(floor, result.zxid)
         for event in result.events:
-            self.deliver(event)
+            self.deliver_missed(event)
         self.write(result.encode(self.seen))
         for registration, zxid in result.registrations:
             self._gateway.watches.complete(registration, max(zxid, floor))
@@ -309,12 +314,16 @@ class Connection:
             self._credentials = (*(c for c in self._credentials if c != ("digest", credential)), ("digest", credential))
             self._identify()
         elif auth.scheme != "ip":
-            self.write(responses.error(xid, 0, Code.AUTH_FAILED))
+            self.write(responses.auth(xid, Code.AUTH_FAILED))
             raise ConnectionLost(f"authentication scheme {auth.scheme!r} is not known")
-        self.write(responses.reply(xid, 0))
+        self.write(responses.auth(xid))
+
+    async def _refuse_sasl(self, xid: int) -> None:
+        """As a ZooKeeper without SASL: an empty token, and nobody is authenticated."""
+        self.write(responses.sasl(xid, None))
 
     async def _refuse(self, xid: int, refused: Refused) -> None:
-        self.write(responses.error(xid, self.seen, refused.code))
+        self.write(responses.refused(xid, self.seen, refused))
         if refused.closes:
             raise ConnectionLost(refused.reason)
 
@@ -345,6 +354,11 @@ class Connection:
         except Exception:
             logger.exception("connection of %s is closed", self.peer)
         self.close()
+
+
+def _writable(request: ConnectRequest) -> bool | None:
+    """The answer's read-only flag: never, and absent where the request had none."""
+    return None if request.read_only is None else False
 
 
 class _Count:

@@ -56,6 +56,7 @@ class Gateway:
         self.entropy = entropy or random.SystemRandom()
         self.connections: set[Connection] = set()
         self.started = self.clock()
+        self.port = 0
         self.received = 0
         self.sent = 0
         self._tasks: list[asyncio.Task[None]] = []

@@ -77,11 +77,12 @@ class Liveness:
         if session.id not in self._owners and _makes_ephemeral(operation):
             await self.guard(session.id, session.timeout)
 
-    async def guard(self, session: int, timeout: int) -> None:
-        """From now on the session, with ``timeout`` in ms, may own ephemerals. Raises AwsError, DeclaredDead."""
-        self._owners[session] = timeout
+    async def guard(self, session: int, milliseconds: int) -> None:
+        """From now on the session, with this timeout, may own ephemerals. Raises AwsError, DeclaredDead."""
+        self._owners[session] = milliseconds
         if self._wanted_timeout() < self._armed:
             await self.beat()
+            self._sooner.set()
 
     def release(self, session: int) -> None:
         """The session is no longer attached here."""

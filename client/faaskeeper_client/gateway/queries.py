@@ -183,7 +183,8 @@ class Queries:
             found = await _gather(self._part(read) for read in body.reads)
             zxid = max((part_zxid for part_zxid, _ in found), default=0)
             if zxid <= complete:
-                return Result(zxid, lambda z: responses.multi_read(xid, z, [part for _, part in found]))
+                parts = [part for _, part in found]
+                return Result(zxid, lambda z, parts=parts: responses.multi_read(xid, z, parts))
             await self._gateway.observer.observe(zxid)
         raise Unavailable("storage", "multi_read", "Changing", "what a multiRead names does not hold still")
 
@@ -266,7 +267,10 @@ class Queries:
 
     async def _who_am_i(self, xid: int, body: WhoAmI) -> Result:
         identities = self._connection.caller.identities
-        shown = [identity._replace(id=identity.id.partition(":")[0]) for identity in reversed(identities)]
+        shown = [
+            identity if identity.scheme == "ip" else identity._replace(id=identity.id.partition(":")[0])
+            for identity in reversed(identities)
+        ]
         return Result(0, lambda z: responses.identities(xid, z, shown))
 
     async def _reconfig(self, xid: int, body: Reconfig) -> Result:

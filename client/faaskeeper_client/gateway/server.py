@@ -27,6 +27,7 @@ class Server:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Client(self._gateway), host, port, backlog=_BACKLOG)
         address = self._server.sockets[0].getsockname()
+        self._gateway.port = address[1]
         return address[0], address[1]
 
     async def close(self) -> None:
@@ -52,7 +53,8 @@ class _Client(asyncio.Protocol):
         self._connection = self._gateway.connect(self, (peer[0], peer[1]) if peer else ("", 0))
 
     def data_received(self, data: bytes) -> None:
-        assert self._connection is not None and self._transport is not None
+        assert self._connection is not None
+        assert self._transport is not None
         self._connection.feed(data)
         if self._connection.overloaded and self._transport.is_reading():
             self._transport.pause_reading()

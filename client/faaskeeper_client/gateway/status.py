@@ -10,9 +10,10 @@ from faaskeeper import __version__
 from faaskeeper_client.gateway.connection import Connection
 from faaskeeper_client.gateway.gateway import TICK, Gateway
 from faaskeeper_client.wire import four_letter
+from faaskeeper_client.wire.four_letter import ZOOKEEPER_VERSION
 
-ZOOKEEPER_VERSION = "3.9.5"
-"""Whose behaviour this is; tools compare it before they use newer requests."""
+_BUILT = "2026-11-23 00:00 UTC"
+"""Agents parse the version by this suffix."""
 
 
 def snapshot(gateway: Gateway) -> four_letter.Snapshot:
@@ -28,7 +29,7 @@ def snapshot(gateway: Gateway) -> four_letter.Snapshot:
         if connection.session is not None
     }
     return four_letter.Snapshot(
-        version=f"{ZOOKEEPER_VERSION}-faaskeeper-{__version__}",
+        version=f"{ZOOKEEPER_VERSION}-faaskeeper-{__version__}, built on {_BUILT}",
         zxid=gateway.observer.complete,
         serving=gateway.liveness.is_alive,
         connections=[_connection(connection, wall, now) for connection in gateway.connections],
@@ -39,6 +40,7 @@ def snapshot(gateway: Gateway) -> four_letter.Snapshot:
         outstanding=len(gateway.outbox),
         uptime=int(1000 * (now - gateway.started)),
         configuration={
+            "clientPort": gateway.port,
             "tickTime": TICK,
             "minSessionTimeout": 2 * TICK,
             "maxSessionTimeout": 20 * TICK,

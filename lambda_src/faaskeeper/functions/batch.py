@@ -16,7 +16,7 @@ from faaskeeper.storage.loading import Snapshot, Wanted, load
 from faaskeeper.znode.acl import Caller, digest_id
 from faaskeeper.znode.apply import Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import Event, Identity, Znode
+from faaskeeper.znode.model import Event, Identity
 from faaskeeper.znode.operations import AttachSession, CreateSession, ExpireSession, Outcome, Reap
 from faaskeeper.znode.sessions import admit
 from faaskeeper.znode.state import NotLoaded, State
@@ -79,18 +79,24 @@ async def build_batch(
     while True:
         await load(aws, service, wanted, snapshot)
         try:
-            return _apply(service, head, entries, snapshot, recursive, time)
+            batch, unverified = _apply(service, head, entries, snapshot, recursive, time)
         except NotLoaded as missing:
             wanted = _missing(missing, snapshot)
+            continue
+        if not unverified:
+            return batch
+        wanted = Wanted(unverified)
 
 
 def _apply(
     service: Service, head: Head, entries: Sequence[Entry], snapshot: Snapshot, recursive: Sequence[str], time: int
-) -> Batch:
+) -> tuple[Batch, frozenset[str]]:
+    """The batch, and paths whose absence decided an outcome without becoming a condition of the commit."""
     state = snapshot.state()
     batch = Batch(zxid=head.zxid)
     callers: dict[Principal, Caller] = {}
     outcome_bytes = 0
+    items: dict[str, int] = {}
     for entry in entries:
         fork = state.fork()
         principal = entry.request.principal
@@ -98,9 +104,10 @@ def _apply(
             callers[principal] = caller_of(principal, entry.gateway, service.super_digest)
         applied = _outcome(fork, entry, callers[principal], snapshot, batch.zxid, time)
         outcome_bytes += 100 + 200 * len(applied.outcome.results or ())
-        full = _items(state, fork) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES
-        if full and batch.entries:
+        more = items | _items(fork, snapshot)
+        if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES):
             break
+        items = more
         state.merge(fork)
         batch.entries.append(entry)
         batch.outcomes.append(applied.outcome)
@@ -111,7 +118,8 @@ def _apply(
         batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time)
         batch.assumed = state.assumed_missing
         batch.detached = _detached(state, batch.entries)
-    return batch
+    changed = {path for path, _, _ in state.changed_nodes()}
+    return batch, state.assumed_missing - changed
 
 
 def caller_of(principal: Principal, gateway: str, super_digest: str) -> Caller:
@@ -173,14 +181,18 @@ def _parent(path: str) -> str:
     return path.rsplit("/", 1)[0] or "/"
 
 
-def _items(state: State, fork: State) -> int:
-    """About how many items the changes of both will write."""
-    changes: dict[str, tuple[Znode | None, Znode | None]] = {}
-    for layer in (state, fork):
-        for path, before, after in layer.changed_nodes():
-            changes[path] = (changes.get(path, (before,))[0], after)
-    items = sum(1 + 2 * ((before is None) != (after is None)) for before, after in changes.values())
-    return items + 3 * sum(1 for layer in (state, fork) for _ in layer.changed_sessions())
+def _items(fork: State, snapshot: Snapshot) -> dict[str, int]:
+    """About how many items each change of the fork will write, by what is changed."""
+    items: dict[str, int] = {}
+    for path, _, after in fork.changed_nodes():
+        loaded = snapshot.items.get(path)
+        before = loaded.znode if loaded else None
+        ephemeral = bool((before and before.owner) or (after and after.owner))
+        value = after is not None and isinstance(after.data, bytes) and len(after.data) > 0
+        items[path] = 1 + value + (1 + ephemeral) * ((before is None) != (after is None))
+    for session, _, _ in fork.changed_sessions():
+        items[f"session {session}"] = 4
+    return items
 
 
 def _detached(state: State, entries: Sequence[Entry]) -> list[tuple[str, int, int]]:

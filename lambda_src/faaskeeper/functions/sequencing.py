@@ -88,7 +88,7 @@ class Sequencer:
                 committed = True
             if committed:
                 remaining = remaining[len(batch.entries) :]
-                suspects, attempt = frozenset(), 0
+                suspects, attempt = frozenset[str](), 0
             else:
                 suspects |= batch.assumed
                 await self._pause(attempt, deadline)

@@ -105,7 +105,7 @@ def decode_requests(text: str) -> RequestMessage:
     """Raises InvalidMessage."""
 
     def build(document: Any) -> RequestMessage:
-        principals = [
+        principals: list[Principal] = [
             Principal(
                 int(session), int(epoch), _unpack_bytes(password), tuple((str(s), str(c)) for s, c in credentials)
             )
@@ -219,37 +219,41 @@ def _unpack_data(packed: Any) -> Data:
 
 
 _T = TypeVar("_T")
-_Pack = Callable[[Any], list[Any]]
-_Unpack = Callable[..., Operation]
 
-_OPERATIONS: dict[str, tuple[type[Any], _Pack, _Unpack]] = {
+
+def _unpack_create(path: str, data: Any, acl: Any, flags: int, ttl: int | None = None) -> Create:
+    return Create(path, _unpack_data(data), unpack_acl(acl), flags, ttl)
+
+
+def _unpack_set(path: str, data: Any, version: int) -> SetData:
+    return SetData(path, _unpack_data(data), version)
+
+
+def _unpack_set_acl(path: str, acl: Any, version: int) -> SetAcl:
+    return SetAcl(path, unpack_acl(acl), version)
+
+
+def _unpack_multi(*packed: list[Any]) -> Multi:
+    parts = tuple(_unpack_operation(tag, fields) for tag, *fields in packed)
+    return Multi(parts)  # type: ignore[arg-type]  # whoever is inside, apply refuses what may not be
+
+
+def _unpack_session(password_hash: str, timeout: int) -> CreateSession:
+    return CreateSession(_unpack_bytes(password_hash), timeout)
+
+
+_OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[..., Operation]]] = {
     "create": (
         Create,
         lambda o: [o.path, _pack_data(o.data), pack_acl(o.acl), o.flags, *([] if o.ttl is None else [o.ttl])],
-        lambda path, data, acl, flags, ttl=None: Create(path, _unpack_data(data), unpack_acl(acl), flags, ttl),
+        _unpack_create,
     ),
     "delete": (Delete, lambda o: [o.path, o.version], Delete),
-    "set": (
-        SetData,
-        lambda o: [o.path, _pack_data(o.data), o.version],
-        lambda path, data, version: SetData(path, _unpack_data(data), version),
-    ),
-    "setAcl": (
-        SetAcl,
-        lambda o: [o.path, pack_acl(o.acl), o.version],
-        lambda path, acl, version: SetAcl(path, unpack_acl(acl), version),
-    ),
+    "set": (SetData, lambda o: [o.path, _pack_data(o.data), o.version], _unpack_set),
+    "setAcl": (SetAcl, lambda o: [o.path, pack_acl(o.acl), o.version], _unpack_set_acl),
     "check": (Check, lambda o: [o.path, o.version], Check),
-    "multi": (
-        Multi,
-        lambda o: [_pack_operation(operation) for operation in o.operations],
-        lambda *packed: Multi(tuple(_unpack_operation(tag, fields) for tag, *fields in packed)),  # type: ignore[misc]
-    ),
-    "session": (
-        CreateSession,
-        lambda o: [_pack_bytes(o.password_hash), o.timeout],
-        lambda password_hash, timeout: CreateSession(_unpack_bytes(password_hash), timeout),
-    ),
+    "multi": (Multi, lambda o: [_pack_operation(operation) for operation in o.operations], _unpack_multi),
+    "session": (CreateSession, lambda o: [_pack_bytes(o.password_hash), o.timeout], _unpack_session),
     "attach": (AttachSession, lambda o: [o.timeout], AttachSession),
     "close": (CloseSession, lambda _: [], CloseSession),
     "expire": (ExpireSession, lambda o: [o.epoch], ExpireSession),

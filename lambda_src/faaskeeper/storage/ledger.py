@@ -16,6 +16,7 @@ from faaskeeper.storage.attributes import Attribute, Item, get_number, get_strin
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import TransactionCancelled
 from faaskeeper.storage.keys import EVENT, Key, event_sort, head_key, pack_key, unpack_key
+from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import passing, repeat
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import Outcome
@@ -121,30 +122,17 @@ async def confirm_complete(aws: Aws, service: Service, head: Head) -> bool:
 
 async def read_events(aws: Aws, service: Service, after: int, upto: int) -> list[Event]:
     """What fired in the transactions above zxid ``after`` up to ``upto``, in order. Both must be complete."""
-    events: list[Event] = []
-    start: Item | None = None
-    while True:
-        parameters = {} if start is None else {"ExclusiveStartKey": start}
-        response = await repeat(
-            lambda parameters=parameters: aws.call(
-                "dynamodb",
-                "query",
-                TableName=service.ledger,
-                KeyConditionExpression="pk = :event AND sk BETWEEN :first AND :last",
-                ExpressionAttributeValues={
-                    ":event": string(EVENT),
-                    ":first": string(event_sort(after + 1)),
-                    ":last": string(f"{event_sort(upto)}~"),
-                },
-                ConsistentRead=True,
-                **parameters,
-            )
-        )
-        for item in response["Items"]:
-            events.extend(unpack_event(packed) for packed in json.loads(get_string(item, "events")))
-        start = response.get("LastEvaluatedKey")
-        if start is None:
-            return events
+    items = await query_all(
+        aws,
+        TableName=service.ledger,
+        KeyConditionExpression="pk = :event AND sk BETWEEN :first AND :last",
+        ExpressionAttributeValues={
+            ":event": string(EVENT),
+            ":first": string(event_sort(after + 1)),
+            ":last": string(f"{event_sort(upto)}~"),
+        },
+    )
+    return [unpack_event(packed) for item in items for packed in json.loads(get_string(item, "events"))]
 
 
 def event_records(events: Iterable[Event]) -> list[str]:

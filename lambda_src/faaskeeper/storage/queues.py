@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.retry import repeat
@@ -57,13 +59,15 @@ async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> Non
 async def list_gateways(aws: Aws, service: Service) -> set[str]:
     """Ids of the gateways that have a reply queue."""
     gateways: set[str] = set()
-    parameters: dict[str, object] = {}
+    page: dict[str, Any] = {"QueueNamePrefix": service.reply_prefix, "MaxResults": 1000}
     while True:
-        response = await repeat(
-            lambda: aws.call("sqs", "list_queues", QueueNamePrefix=service.reply_prefix, MaxResults=1000, **parameters)
-        )
+        response = await _list_queues(aws, page)
         for url in response.get("QueueUrls", []):
             gateways.add(url.rsplit("/", 1)[1].removeprefix(service.reply_prefix))
         if "NextToken" not in response:
             return gateways
-        parameters = {"NextToken": response["NextToken"]}
+        page = {**page, "NextToken": response["NextToken"]}
+
+
+async def _list_queues(aws: Aws, page: dict[str, Any]) -> dict[str, Any]:
+    return await repeat(lambda: aws.call("sqs", "list_queues", **page))

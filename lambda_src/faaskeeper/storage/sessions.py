@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, binary, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
@@ -18,6 +17,7 @@ from faaskeeper.storage.keys import (
     session_partition,
     unhex64,
 )
+from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import repeat
 from faaskeeper.znode.model import Session
 
@@ -82,8 +82,10 @@ async def read_gateway(aws: Aws, service: Service, gateway: str) -> GatewayItem 
     return gateway_of(gateway, response.get("Item", {}))
 
 
-async def beat(aws: Aws, service: Service, gateway: str, number_: int, timeout: int) -> GatewayItem | None:
+async def beat(aws: Aws, service: Service, gateway: str, number_: int, stand_still: int) -> GatewayItem | None:
     """Writes beat ``number_``, the first of which (1) makes the gateway known; None if it was declared dead.
+
+    ``stand_still`` is the timeout in ms that the item then carries.
 
     Repeating the same beat is harmless. A gateway that is dead stays dead: its sessions are being expired.
     """
@@ -102,7 +104,7 @@ async def beat(aws: Aws, service: Service, gateway: str, number_: int, timeout: 
                 ExpressionAttributeValues={
                     ":beat": number(number_),
                     ":alive": string(ALIVE),
-                    ":timeout": number(timeout),
+                    ":timeout": number(stand_still),
                 },
             )
         )
@@ -141,7 +143,7 @@ async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int)
 async def advance_timer(aws: Aws, service: Service, gateway: str, expected: int) -> None:
     """Compare-and-set of the timer number from ``expected`` to the next. Losing it means that a doubled message has
     done the same, which is as good."""
-    try:
+    with suppress(ConditionFailed):
         await repeat(
             lambda: aws.call(
                 "dynamodb",
@@ -156,13 +158,11 @@ async def advance_timer(aws: Aws, service: Service, gateway: str, expected: int)
                 | ({":expected": number(expected)} if expected else {}),
             )
         )
-    except ConditionFailed:
-        pass
 
 
 async def forget_gateway(aws: Aws, service: Service, gateway: str) -> None:
     """Removes a dead gateway's item; to be called when no session is attached to it any more."""
-    try:
+    with suppress(ConditionFailed):
         await repeat(
             lambda: aws.call(
                 "dynamodb",
@@ -174,8 +174,6 @@ async def forget_gateway(aws: Aws, service: Service, gateway: str) -> None:
                 ExpressionAttributeValues={":dead": string(DEAD)},
             )
         )
-    except ConditionFailed:
-        pass
 
 
 async def read_session(aws: Aws, service: Service, session: int) -> Session | None:
@@ -204,21 +202,9 @@ async def list_gateway_sessions(aws: Aws, service: Service, gateway: str) -> lis
 
 
 async def _query_prefix(aws: Aws, service: Service, partition: str, prefix: str) -> list[Item]:
-    items: list[Item] = []
-    parameters: dict[str, Any] = {}
-    while True:
-        response = await repeat(
-            lambda: aws.call(
-                "dynamodb",
-                "query",
-                TableName=service.sessions,
-                KeyConditionExpression="id = :id AND begins_with(part, :prefix)",
-                ExpressionAttributeValues={":id": string(partition), ":prefix": string(prefix)},
-                ConsistentRead=True,
-                **parameters,
-            )
-        )
-        items.extend(response["Items"])
-        if "LastEvaluatedKey" not in response:
-            return items
-        parameters = {"ExclusiveStartKey": response["LastEvaluatedKey"]}
+    return await query_all(
+        aws,
+        TableName=service.sessions,
+        KeyConditionExpression="id = :id AND begins_with(part, :prefix)",
+        ExpressionAttributeValues={":id": string(partition), ":prefix": string(prefix)},
+    )

@@ -21,6 +21,7 @@ from faaskeeper.storage.attributes import (
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import ConditionFailed
 from faaskeeper.storage.keys import CHILD_PREFIX, NODE, node_key, value_key
+from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import repeat
 from faaskeeper.znode.children import add_child
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Kind, Stored, Znode, data_length
@@ -168,20 +169,16 @@ async def read_node_and_value(aws: Aws, service: Service, path: str) -> tuple[No
     The value is None if the data is elsewhere, or if what was read belongs to another mzxid than the node: then
     a transaction was becoming visible, and the caller reads again.
     """
-    response = await repeat(
-        lambda: aws.call(
-            "dynamodb",
-            "query",
-            TableName=service.znodes,
-            KeyConditionExpression="#path = :path AND part >= :node",
-            ExpressionAttributeNames={"#path": "path"},
-            ExpressionAttributeValues={":path": string(node_key(path).partition), ":node": string(NODE)},
-            ConsistentRead=True,
-        )
+    items = await query_all(
+        aws,
+        TableName=service.znodes,
+        KeyConditionExpression="#path = :path AND part >= :node",
+        ExpressionAttributeNames={"#path": "path"},
+        ExpressionAttributeValues={":path": string(node_key(path).partition), ":node": string(NODE)},
     )
     node: Item = {}
     value: Item = {}
-    for item in response["Items"]:
+    for item in items:
         if get_string(item, "part") == NODE:
             node = item
         else:
@@ -261,36 +258,25 @@ async def read_children(aws: Aws, service: Service, path: str) -> Listing | None
 
     None if what was read is not one state: the count and the children sum of the node do not match the edges.
     """
+    items = await query_all(
+        aws,
+        TableName=service.znodes,
+        KeyConditionExpression="#path = :path AND part <= :node",
+        ExpressionAttributeNames={"#path": "path"},
+        ExpressionAttributeValues={":path": string(node_key(path).partition), ":node": string(NODE)},
+        ScanIndexForward=False,
+    )
     node: NodeItem | None = None
     names: list[str] = []
     total = 0
-    start: Item | None = None
-    while True:
-        parameters = {} if start is None else {"ExclusiveStartKey": start}
-        response = await repeat(
-            lambda parameters=parameters: aws.call(
-                "dynamodb",
-                "query",
-                TableName=service.znodes,
-                KeyConditionExpression="#path = :path AND part <= :node",
-                ExpressionAttributeNames={"#path": "path"},
-                ExpressionAttributeValues={":path": string(node_key(path).partition), ":node": string(NODE)},
-                ScanIndexForward=False,
-                ConsistentRead=True,
-                **parameters,
-            )
-        )
-        for item in response["Items"]:
-            part = get_string(item, "part")
-            if part == NODE:
-                node = NodeItem(path, item)
-                continue
-            child = get_string(item, "full", part.removeprefix(CHILD_PREFIX))
-            names.append(child)
-            total = add_child(total, child, get_number(item, "czxid"))
-        start = response.get("LastEvaluatedKey")
-        if start is None:
-            break
+    for item in items:
+        part = get_string(item, "part")
+        if part == NODE:
+            node = NodeItem(path, item)
+            continue
+        child = get_string(item, "full", part.removeprefix(CHILD_PREFIX))
+        names.append(child)
+        total = add_child(total, child, get_number(item, "czxid"))
     node = node or NodeItem(path, {})
     znode = node.znode
     count, expected = (znode.children, znode.children_sum) if znode else (0, 0)
