@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from .client import Client, Record
 from .cloud import Cloud
-from .faults import RATES, Faults, Injected, Kind
+from .faults import RATES, Faults, Injected, Kind, Script, Site
 from .lambda_ import Context, Function, FunctionFailed, Instance
 from .loop import Deadlock, Livelock, OutOfTime, SimulationError, SimulationLoop, run, running_loop
 from .process import Killed, Process
@@ -43,8 +43,10 @@ __all__ = [
     "OutOfTime",
     "Process",
     "Record",
+    "Script",
     "SimulationError",
     "SimulationLoop",
+    "Site",
     "Usage",
     "run",
     "running_loop",

@@ -131,7 +131,9 @@ class _Call:
         travel = latency.of_call(self._service, self._operation).at(network.chance.random()) * process.slowness
         outward = travel * (0.2 + 0.6 * network.chance.random())
         self._return_delay = travel - outward
-        fault = self._fault = network.faults.at_call(process.mortal, self._where)
+        fault = self._fault = network.faults.at_call(
+            process.name, self._service, self._operation, mortal=process.mortal
+        )
         if now < process.partitioned_until:
             self._answer_at(now + CONNECT_TIMEOUT, self._unavailable("cut off"))
             return
@@ -161,11 +163,15 @@ class _Call:
     def _arrive(self) -> None:
         network = self._network
         network.usage.calls[f"{self._service}.{self._operation}"] += 1
+        active = network.faults.active
+        network.faults.active = active and not self._ideal
         try:
             answer = network.services[self._service].call(self._operation, self._parameters, self._sent)
         except AwsError as error:
             self._leave(network.loop.time(), error)
             return
+        finally:
+            network.faults.active = active
         if isinstance(answer, At):
             self._leave(answer.when, answer.result)
         elif isinstance(answer, asyncio.Future):
@@ -238,6 +244,3 @@ class _Call:
             reasons = [CancellationReason("ThrottlingError" if index == struck else "None") for index in range(count)]
             return TransactionCancelled(self._operation, tuple(reasons))
         return Throttled(self._service, self._operation, "ThrottlingException", "Rate exceeded")
-
-    def _where(self) -> str:
-        return f"{self._process.name} {self._service}.{self._operation}"

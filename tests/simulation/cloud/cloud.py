@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Final
 
 from .client import Client, Network
@@ -45,7 +44,7 @@ class Cloud:
                 "ssm": self.ssm,
                 "lambda": self.functions,
             },
-            random.Random(f"{self.loop.seed}/network"),
+            self.loop.stream("network"),
             sdk_attempts,
         )
         self._processes: dict[str, Process] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -31,7 +30,7 @@ class DynamoDb:
     """``create_table`` and ``items`` are for the harness; processes use the seam."""
 
     def __init__(self, loop: SimulationLoop, faults: Faults, usage: Usage) -> None:
-        self._store = Store(loop, faults, usage, random.Random(f"{loop.seed}/dynamodb"))
+        self._store = Store(loop, faults, usage, loop.stream("dynamodb"))
         self._transactions = Transactions(self._store)
 
     def create_table(

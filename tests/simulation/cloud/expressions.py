@@ -1,4 +1,4 @@
-"""Parses DynamoDB's expressions into closures. Names (``#a``) are resolved when parsing, values (``:v``) when evaluating.
+"""Parses DynamoDB's expressions into closures: names (``#a``) resolve when parsing, values (``:v``) when evaluating.
 
 Parsed expressions are cached by text and names. The grammar and limits are those of the developer guide, "Condition
 and filter expressions, operators, and functions", "Update expressions", "Projection expressions" and "Constraints".
@@ -21,6 +21,8 @@ _TOKEN: Final = re.compile(
     r"\s*(?:(?P<word>[A-Za-z_][A-Za-z0-9_]*)|(?P<name>#[A-Za-z0-9_]+)|(?P<value>:[A-Za-z0-9_]+)|(?P<index>[0-9]+)"
     r"|(?P<sign><=|>=|<>|[=<>()\[\].,+-]))"
 )
+_PLACEHOLDER: Final = re.compile(r":[A-Za-z0-9_]+")
+_well_formed: set[str] = set()
 _MAX_LENGTH: Final = 4096
 _MAX_OPERATORS: Final = 300
 _MAX_IN: Final = 100
@@ -97,13 +99,13 @@ def projection(text: str, names: Names) -> ParsedProjection:
 
 def check_all_used(names: Names, values: Values, expressions: Iterable[Used]) -> None:
     """Every placeholder given must be used by one of the expressions, and the reverse. Raises InvalidExpression."""
-    used_names: set[str] = set()
-    used_values: set[str] = set()
+    used_names: frozenset[str] = frozenset()
+    used_values: frozenset[str] = frozenset()
     for used in expressions:
         used_names |= used.names
         used_values |= used.values
     for given, mentioned, what in ((names, used_names, "Names"), (values, used_values, "Values")):
-        if given.keys() != mentioned:
+        if len(given) != len(mentioned) or not mentioned.issuperset(given):
             unused = sorted(given.keys() - mentioned)
             if unused:
                 raise InvalidExpression(
@@ -464,6 +466,8 @@ def _key_part(left: _Operand, operator: str, *right: _Operand) -> list[KeyPart] 
 def checked_values(values: Mapping[str, Value]) -> dict[str, Value]:
     """Raises InvalidExpression for a malformed placeholder, InvalidValue for a malformed value."""
     for name in values:
-        if not re.fullmatch(r":[A-Za-z0-9_]+", name):
-            raise InvalidExpression(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{name}"')
+        if name not in _well_formed:
+            if not _PLACEHOLDER.fullmatch(name):
+                raise InvalidExpression(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{name}"')
+            _well_formed.add(name)
     return {name: stored(value) for name, value in values.items()}

@@ -7,10 +7,11 @@ number, which is how a failing schedule is shrunk.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 
 class Kind(StrEnum):
@@ -167,6 +168,22 @@ class Injected:
         return f"#{self.number} {self.time:.6f} {self.kind}: {self.where}{length}"
 
 
+class Site(NamedTuple):
+    """A call that is about to be made. ``number`` counts the calls of that operation by that process, from 1."""
+
+    process: str
+    service: str
+    operation: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.process} {self.service}.{self.operation} no. {self.number}"
+
+
+Script: TypeAlias = Callable[[Site], Kind | tuple[Kind, float] | None]
+"""Decides the fault of a call, perhaps with its length in seconds, for a test of one certain interleaving."""
+
+
 class Faults:
     """``rates`` holds the kinds that may happen; ``skip`` the numbers of faults to suppress.
 
@@ -178,7 +195,10 @@ class Faults:
         self.rates = dict(rates)
         self.skip = frozenset(skip)
         self.active = True
+        self.script: Script | None = None
+        """Asked before chance is; a fault it wants happens even while ``active`` is False."""
         self.trace: list[Injected] = []
+        self._calls: Counter[tuple[str, str, str]] = Counter()
         self._random = random.Random(f"{seed}/faults")
         self._clock: Callable[[], float] = lambda: 0.0
         self._number = 0
@@ -224,8 +244,15 @@ class Faults:
         """Where the times in the trace come from."""
         self._clock = clock
 
-    def at_call(self, mortal: bool, where: Callable[[], str]) -> Injected | None:
-        """The fault that strikes this call, if any; ``mortal``: it may strike the calling process too."""
+    def at_call(self, process: str, service: str, operation: str, *, mortal: bool) -> Injected | None:
+        """The fault that strikes this call, if any; ``mortal``: chance may strike the calling process too."""
+        call = (process, service, operation)
+        self._calls[call] += 1
+        if self.script is not None:
+            wanted = self.script(Site(*call, self._calls[call]))
+            if wanted is not None:
+                kind, seconds = wanted if isinstance(wanted, tuple) else (wanted, None)
+                return self._inject(kind, str(Site(*call, self._calls[call])), seconds)
         if not self.active:
             return None
         share = self._random.random()
@@ -233,7 +260,7 @@ class Faults:
         if not bounds or share >= bounds[-1][0]:
             return None
         kind = next(kind for bound, kind in bounds if share < bound)
-        return self._inject(kind, where())
+        return self._inject(kind, str(Site(*call, self._calls[call])))
 
     def happens(self, kind: Kind, where: Callable[[], str] | str) -> bool:
         """Whether a fault of this kind strikes here; if so it is on record."""
@@ -259,8 +286,9 @@ class Faults:
         """The trace, one fault a line."""
         return "\n".join(str(fault) for fault in self.trace)
 
-    def _inject(self, kind: Kind, where: str) -> Injected | None:
-        seconds = self.duration(kind) if kind in DURATIONS else 0.0
+    def _inject(self, kind: Kind, where: str, seconds: float | None = None) -> Injected | None:
+        if seconds is None:
+            seconds = self.duration(kind) if kind in DURATIONS else 0.0
         if kind in ORDINARY:
             return Injected(0, self._clock(), kind, where, seconds)
         self._number += 1

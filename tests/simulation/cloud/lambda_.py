@@ -87,7 +87,7 @@ class Lambda:
     _tasks: dict[asyncio.Task[None], None] = field(default_factory=dict[asyncio.Task[None], None])
 
     def __post_init__(self) -> None:
-        self.chance = random.Random(f"{self.loop.seed}/lambda")
+        self.chance = self.loop.stream("lambda")
 
     def register(
         self,
@@ -255,7 +255,12 @@ class Lambda:
         while True:
             await asyncio.sleep(max(0.0, due - self.loop.time()))
             late = self.faults.strike(Kind.LATE_SCHEDULE, name)
-            event = {"source": "aws.events", "detail-type": "Scheduled Event", "time": EPOCH + due, "detail": {}}
+            event: dict[str, Any] = {
+                "source": "aws.events",
+                "detail-type": "Scheduled Event",
+                "time": EPOCH + due,
+                "detail": {},
+            }
             self.invoke_later(name, event, delay=late.seconds if late is not None else 0.0)
             due += every
 

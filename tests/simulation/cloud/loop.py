@@ -44,9 +44,17 @@ class Livelock(SimulationError):
 class SimulationTask(asyncio.Task[T]):
     """A task whose hash does not depend on its address: sets of tasks then iterate alike in every run."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], *, loop: SimulationLoop, **options: Any) -> None:
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        loop: SimulationLoop,
+        context: contextvars.Context | None = None,
+        **options: Any,
+    ) -> None:
         self._serial = loop.next_serial()
-        super().__init__(coroutine, loop=loop, **options)
+        self.owner: Process | None = CURRENT.get() if context is None else context.get(CURRENT)
+        super().__init__(coroutine, loop=loop, context=context, **options)
 
     def __hash__(self) -> int:
         return self._serial
@@ -71,6 +79,8 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self.seed = seed
         self.random = random.Random(f"{seed}")
         self.closing = False
+        self.unhandled: list[dict[str, Any]] = []
+        """What asyncio's exception handler was told: exceptions in callbacks, and of tasks nobody awaited."""
         self._limit = limit
         self._now = 0.0
         self._serial = 0
@@ -80,9 +90,11 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self._ran_at_this_instant = 0
         self._processes: dict[Process, None] = {}
         self.set_task_factory(_make_task)
+        self.set_exception_handler(lambda loop, context: self.unhandled.append(context))
+        self.set_debug(False)
 
     def stream(self, purpose: str) -> random.Random:
-        """A stream of random numbers of its own, so that drawing more for one purpose does not shift another."""
+        """Random numbers for one purpose, so that drawing more for another does not shift them."""
         return random.Random(f"{self.seed}/{purpose}")
 
     def next_serial(self) -> int:
@@ -137,6 +149,15 @@ class SimulationLoop(asyncio.BaseEventLoop):
         """Ends every pending task by cancelling it; what they do meanwhile reaches nobody."""
         self.closing = True
         self.set_exception_handler(lambda loop, context: None)
+        asyncio._set_running_loop(self)
+        try:
+            self._cancel_everything()
+        finally:
+            asyncio._set_running_loop(None)
+        for task in self._pending_tasks():
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # pyright: ignore
+
+    def _cancel_everything(self) -> None:
         for process in self._processes:
             process.release_for_unwinding()
         for _ in range(_UNWINDING_ROUNDS):
@@ -148,8 +169,6 @@ class SimulationLoop(asyncio.BaseEventLoop):
             self._run_ready()
             if not self._queue and not self._advance():
                 break
-        for task in self._pending_tasks():
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # pyright: ignore
 
     def close(self) -> None:
         self._queue.clear()
@@ -201,12 +220,13 @@ class SimulationLoop(asyncio.BaseEventLoop):
 
     def _choose_order(self, ready: list[asyncio.Handle]) -> list[asyncio.Handle]:
         """Any order of the processes, but FIFO within each."""
-        owners = [handle._context.get(CURRENT) for handle in ready]  # pyright: ignore
+        owners: list[Process | None] = [handle._context.get(CURRENT) for handle in ready]  # pyright: ignore
         distinct = dict.fromkeys(owners)
         if len(distinct) == 1:
             return ready
         rank = {owner: self.random.random() for owner in distinct}
-        return [handle for _, handle in sorted(zip(owners, ready, strict=True), key=lambda pair: rank[pair[0]])]
+        order = sorted(range(len(ready)), key=lambda index: rank[owners[index]])
+        return [ready[index] for index in order]
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Forgets cancelled timers once they are the larger part of the heap."""
@@ -222,7 +242,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
     def _describe_pending(self) -> str:
         lines = [f"{self._now:.6f} s, {len(self._pending_tasks())} pending tasks:"]
         for task in self._pending_tasks():
-            owner = task.get_context().get(CURRENT) if hasattr(task, "get_context") else None
+            owner = task.owner if isinstance(task, SimulationTask) else None  # pyright: ignore
             frames = task.get_stack(limit=1)
             where = f"{frames[0].f_code.co_qualname}:{frames[0].f_lineno}" if frames else "?"
             lines.append(f"  {task.get_name()} of {owner.name if owner else 'the cloud'} at {where}")
@@ -246,13 +266,17 @@ def run(seed: int | str, coroutine: Coroutine[Any, Any, T], *, limit: float = fl
     """Runs ``coroutine`` to its end in virtual time and returns its result.
 
     Raises what it raises, Deadlock, Livelock, or OutOfTime after ``limit`` virtual seconds. Tasks that are still
-    pending at the end are cancelled; the calls they then make have no effect.
+    pending at the end are cancelled; the calls they then make have no effect. The ``random`` module is seeded too,
+    for code that draws its backoff from there.
     """
     loop = SimulationLoop(seed, limit)
+    outside = random.getstate()
+    random.seed(f"{seed}/module")
     try:
         return loop.run_until_complete(loop.create_task(coroutine))
     finally:
         try:
             loop.unwind()
         finally:
+            random.setstate(outside)
             loop.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,17 +96,13 @@ class Mapping:
         return set(identifiers) if everything.issuperset(identifiers) else everything
 
     def _delete(self, receipt: str) -> None:
-        try:
+        with contextlib.suppress(AwsError):  # received again meanwhile: the later delivery decides
             self.sqs.delete("delete_message", self.queue, receipt)
-        except AwsError:
-            pass  # received again meanwhile: the later delivery decides
 
     def _release(self, receipts: list[str]) -> None:
         for receipt in receipts:
-            try:
+            with contextlib.suppress(AwsError):  # done, or received again, meanwhile
                 self.sqs.change_visibility("change_message_visibility", self.queue, receipt, 0.0)
-            except AwsError:
-                pass  # done, or received again, meanwhile
 
 
 def _record(queue: Queue, message: Message, receipt: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Process:
 
     def pause(self, seconds: float = float("inf")) -> None:
         """Nothing of it runs for that long. Its requests under way still take effect."""
-        if self.dead:
+        if self.dead or self._loop.closing:
             return
         self.blocked = True
         until = self._loop.time() + seconds
@@ -87,7 +87,7 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL. Requests under way still take effect; their answers reach nobody."""
-        if self.dead:
+        if self.dead or self._loop.closing:
             return
         self.dead = self.blocked = True
         self._held.clear()

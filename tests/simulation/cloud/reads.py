@@ -262,6 +262,13 @@ class _Span:
     high_open: bool = False
     prefix: Any = None
 
+    def holds(self, sort: Any) -> bool:
+        if self.low is not None and (sort < self.low or (self.low_open and sort == self.low)):
+            return False
+        if self.high is not None and (sort > self.high or (self.high_open and sort == self.high)):
+            return False
+        return self.prefix is None or sort.startswith(self.prefix)
+
 
 def _span(table: Table, condition: ParsedCondition, values: Mapping[str, Value]) -> _Span:
     parts = {part.attribute: part for part in condition.key_parts or ()}
@@ -307,7 +314,7 @@ def _bound(attribute: KeyAttribute, part: KeyPart, values: Mapping[str, Value]) 
 
 
 def _in_span(table: Table, span: _Span, start: Key | None, *, forward: bool) -> Iterator[tuple[Key, Cell]]:
-    if start is not None and start[0] != span.partition:
+    if start is not None and (start[0] != span.partition or not span.holds(start[1])):
         raise InvalidKey("The provided starting key is outside query boundaries based on provided conditions")
     partition = table.partitions.get(span.partition)
     if partition is None:

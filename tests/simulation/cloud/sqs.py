@@ -55,7 +55,7 @@ class Sqs:
     _serial: Iterator[int] = field(default_factory=lambda: iter(range(1, 1 << 62)))
 
     def __post_init__(self) -> None:
-        self.chance = random.Random(f"{self.loop.seed}/sqs")
+        self.chance = self.loop.stream("sqs")
 
     def call(self, operation: str, parameters: dict[str, Any], sent: float) -> Answer:
         """Raises AwsError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +71,7 @@ class Store:
 
 
 @contextmanager
-def validating(operation: str) -> Iterator[None]:
+def validating(operation: str) -> Generator[None]:
     """Turns what expressions, values and keys refuse into ValidationException."""
     try:
         yield

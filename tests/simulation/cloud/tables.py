@@ -152,6 +152,12 @@ class Table:
 
 
 def _key_part(attribute: KeyAttribute, attributes: dict[str, Any]) -> Any:
+    """Raises InvalidKey."""
+    given = attributes.get(attribute.name)
+    if given is not None and attribute.type == "S" and len(given) == 1:  # nearly every key
+        text = given.get("S")
+        if isinstance(text, str) and text.isascii() and 0 < len(text) <= attribute.limit:
+            return text
     try:
         value = attributes[attribute.name]
     except KeyError:

@@ -90,7 +90,7 @@ def stored(value: Any, depth: int = 1) -> Value:
             raise InvalidValue("Null attribute value types must have the value of true")
         return {"NULL": True}
     if name in SETS:
-        return {name: _stored_set(name, content)}
+        return {str(name): _stored_set(str(name), content)}  # pyright: ignore[reportUnknownArgumentType]
     if depth > _MAX_DEPTH:
         raise InvalidValue("Nesting Levels have exceeded supported limits")
     if name == "L" and isinstance(content, (list, tuple)):
@@ -162,13 +162,17 @@ def text_size(text: str) -> int:
 
 
 def _number_size(text: str) -> int:
+    """Two digits a byte, one byte more for the magnitude, one more for a sign."""
     digits = len(text.strip("-0").replace(".", "")) if text != "0" else 1
     return (digits + 1) // 2 + 1 + (text[0] == "-")
 
 
 def item_size(item: Item) -> int:
     """Bytes an item counts for: attribute names in UTF-8 and values."""
-    return sum(text_size(name) + size(value) for name, value in item.items())
+    total = 0
+    for name, value in item.items():
+        total += (len(name) if name.isascii() else len(name.encode())) + size(value)
+    return total
 
 
 def comparable(value: Value) -> Any:
