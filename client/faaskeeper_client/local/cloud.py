@@ -53,7 +53,8 @@ class EmbeddedCloud:
     """An AWS of its own on a free port of the loopback interface, as a context manager.
 
     ``data`` is a directory that keeps tables, queues and objects from one run to the next; without it nothing
-    outlives ``stop``. Accounts (12 digits, used as access key) share nothing, so each test can have its own.
+    outlives ``stop``. Accounts (12 digits, used as access key) share nothing, so each test can have its own. With
+    ``enforce_permissions`` the functions can do only what their roles allow.
     The emulator ends with this process, however that ends. Methods raise CloudError.
     """
 
@@ -63,11 +64,13 @@ class EmbeddedCloud:
         data: Path | None = None,
         region: str = "us-east-1",
         account: str = DEFAULT_ACCOUNT,
+        enforce_permissions: bool = False,
         log_level: str = "WARNING",
     ) -> None:
         self.region = region
         self.account = account
         self._data = data.resolve() if data else None
+        self._enforce_permissions = enforce_permissions
         self._log_level = log_level
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch: Path | None = None
@@ -130,7 +133,8 @@ class EmbeddedCloud:
     def deploy(
         self, name: str = "local", *, tier: str = "development", account: str | None = None, **overrides: object
     ) -> Service:
-        """Deploys a service of that name, or brings it up to date. ``overrides`` are fields of the tier."""
+        """Deploys a service of that name, or brings it up to date. ``overrides`` are fields of the tier,
+        or ``super_digest``."""
         self.deploy_assembly(synthesized(name, tier, overrides), f"faaskeeper-{name}", account=account)
         parameter = self.session(account).client("ssm").get_parameter(Name=PARAMETER_PREFIX + name)
         return Service.from_json(parameter["Parameter"].get("Value", ""))
@@ -191,6 +195,7 @@ class EmbeddedCloud:
             "MINISTACK_REGION": self.region,
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
+            "AUTH": str(self._enforce_permissions).lower(),
             "LOG_LEVEL": self._log_level,
             "TMPDIR": str(self._scratch),
         }

@@ -24,6 +24,7 @@ from faaskeeper_client.local.environment import cache_directory, locked
 from faaskeeper_client.local.errors import CloudError
 
 _TEMPLATE = "faaskeeper_client.local.template"
+_STACK = "FaaSKeeper"
 _KEPT = 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -88,7 +89,7 @@ def synthesized(name: str, tier: str, overrides: Mapping[str, object]) -> Assemb
         if not directory.exists():
             _synthesize(directory, name, tier, overrides)
             _forget_old(directory.parent)
-    return Assembly(directory, name)
+    return Assembly(directory, _STACK)
 
 
 def _sources(package: str) -> list[Path]:
@@ -105,15 +106,14 @@ def _synthesize(directory: Path, name: str, tier: str, overrides: Mapping[str, o
         raise CloudError("node is not on the PATH, and the AWS CDK runs on it: install Node.js 20 or later")
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         result = subprocess.run(
-            [sys.executable, "-m", _TEMPLATE, scratch, name, tier, json.dumps(dict(overrides))],
+            [sys.executable, "-m", _TEMPLATE, scratch, _STACK, name, tier, json.dumps(dict(overrides))],
             env=os.environ | {"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
             capture_output=True,
             text=True,
             check=False,
         )
         if result.returncode != 0:
-            reason = result.stderr.strip().splitlines()[-1:] or [f"exit status {result.returncode}"]
-            raise CloudError(f"cannot synthesize service {name!r} in tier {tier!r}: {reason[0]}\n{result.stderr}")
+            raise CloudError(f"cannot synthesize service {name!r} in tier {tier!r}: {result.stderr.strip()}")
         shutil.copytree(scratch, directory)
 
 
