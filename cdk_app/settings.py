@@ -16,6 +16,7 @@ TIERS: dict[str, Callable[[], Tier]] = {
     "standard": Tier.standard,
     "critical": Tier.critical,
 }
+_SUPER_DIGEST = re.compile(r"[^:]+:[A-Za-z0-9+/]{27}=")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
@@ -31,6 +32,7 @@ class Settings:
     tier: str = "standard"
     regions: tuple[str, ...] = ()
     account: str | None = None
+    super_digest: str = ""
 
     @classmethod
     def from_context(cls, node: Node) -> Self:
@@ -48,7 +50,10 @@ class Settings:
         account = _text(node, "account")
         if account is not None and not re.fullmatch(r"\d{12}", account):
             raise InvalidSettings(f"-c account={account}: an account has 12 digits")
-        return cls(_text(node, "name") or default.name, tier, regions, account)
+        super_digest = _text(node, "superDigest") or ""
+        if super_digest and not _SUPER_DIGEST.fullmatch(super_digest):
+            raise InvalidSettings(f"-c superDigest={super_digest}: super:base64(sha1(super:password)) is expected")
+        return cls(_text(node, "name") or default.name, tier, regions, account, super_digest)
 
 
 def _text(node: Node, key: str) -> str | None:

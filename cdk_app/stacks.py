@@ -21,7 +21,11 @@ class FaaSKeeperStack(Stack):
             termination_protection=TIERS[settings.tier]().deletion_protection,
         )
         self.coordination = CoordinationService(
-            self, "Service", tier=TIERS[settings.tier](), service_name=settings.name
+            self,
+            "Service",
+            tier=TIERS[settings.tier](),
+            service_name=settings.name,
+            super_digest=settings.super_digest,
         )
         Tags.of(self).add("faaskeeper:service", settings.name)
 

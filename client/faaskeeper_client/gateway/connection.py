@@ -160,9 +160,9 @@ class Connection:
             self.write(responses.event(event.path, event.kind, event.zxid))
 
     def deliver_missed(self, event: Event) -> None:
-        """An event of the time when the client was away; its zxid is not told, for others may be missing."""
-        if may_read(event.acl, self.caller):
-            self.write(responses.event(event.path, event.kind, responses.NO_ZXID))
+        """An event of the time when the client was away. ZooKeeper tells neither its zxid nor minds the ACL
+        (DataTree.setWatches)."""
+        self.write(responses.event(event.path, event.kind, responses.NO_ZXID))
 
     async def _run(self) -> None:
         try:

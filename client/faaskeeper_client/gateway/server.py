@@ -30,10 +30,10 @@ class Server:
         self._gateway.port = address[1]
         return address[0], address[1]
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """Takes no more clients; those that are connected are the gateway's to drop."""
         if self._server is not None:
             self._server.close()
-            await self._server.wait_closed()
 
 
 class _Client(asyncio.Protocol):

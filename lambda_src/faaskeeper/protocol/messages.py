@@ -111,11 +111,12 @@ def decode_requests(text: str) -> RequestMessage:
             )
             for session, epoch, password, credentials in document["principals"]
         ]
+        requests: list[list[Any]] = document["requests"]
         return RequestMessage(
             str(document["gateway"]),
             tuple(
                 Request(principals[index], int(number), _unpack_operation(tag, fields))
-                for index, number, tag, *fields in document["requests"]
+                for index, number, tag, *fields in requests
             ),
         )
 

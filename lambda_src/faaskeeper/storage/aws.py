@@ -8,9 +8,11 @@ run the service: boto3 here, a simulated cloud in the tests.
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import boto3
 import botocore.config
@@ -29,6 +31,8 @@ from faaskeeper.storage.errors import (
 )
 
 Response = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Aws(Protocol):
@@ -65,6 +69,17 @@ _BY_CODE: dict[str, type[AwsError]] = {
     "SignatureDoesNotMatch": AccessDenied,
 }
 
+NO_CREDENTIALS = "NoCredentials"
+"""The code of AccessDenied when there was nothing to sign the call with."""
+_NO_CREDENTIALS = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.TokenRetrievalError,
+    botocore.exceptions.SSOError,
+    botocore.exceptions.ProfileNotFound,
+)
+
 
 def typed_error(service: str, operation: str, error: Exception) -> AwsError:
     """The typed form of what boto3 raised."""
@@ -84,8 +99,8 @@ def typed_error(service: str, operation: str, error: Exception) -> AwsError:
         if kind is None and response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
             kind = Unavailable
         return (kind or AwsError)(service, operation, code, message)
-    if isinstance(error, (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError)):
-        return AccessDenied(service, operation, "NoCredentials", str(error))
+    if isinstance(error, _NO_CREDENTIALS):
+        return AccessDenied(service, operation, NO_CREDENTIALS, str(error))
     return Unavailable(service, operation, type(error).__name__, str(error))
 
 
@@ -114,7 +129,7 @@ class BotoAws:
         )
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aws")
+        self._threads = _DaemonThreads(threads)
 
     async def call(self, service: str, operation: str, **parameters: Any) -> Response:
         return await asyncio.get_running_loop().run_in_executor(
@@ -122,7 +137,8 @@ class BotoAws:
         )
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Calls under way end by themselves, unheard."""
+        self._threads.shutdown()
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Response:
         try:
@@ -139,3 +155,42 @@ class BotoAws:
                 # boto3's stubs know only literal service names
                 self._clients[service] = self._session.client(service, config=self._config)  # type: ignore[call-overload]
             return self._clients[service]
+
+
+class _DaemonThreads(Executor):
+    """A thread pool whose threads do not outlive the program: those of concurrent.futures are waited for at exit,
+    and one in a long poll would hold it for 20 seconds."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads = 0
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:
+                    future.set_exception(error)
+
+        self._work.put(run)
+        if not self._idle.acquire(blocking=False) and self._threads < self._most:
+            self._threads += 1
+            threading.Thread(target=self._run, name=f"aws-{self._threads}", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
+        """Lets idle threads end, the others after their work; never waits."""
+        for _ in range(self._threads):
+            self._work.put(None)
+
+    def _run(self) -> None:
+        while (run := self._work.get()) is not None:
+            run()
+            del run  # and with it the result
+            # before the wait for more: whoever submits from now on needs no new thread
+            self._idle.release()

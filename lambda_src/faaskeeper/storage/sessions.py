@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, binary, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
