@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from faaskeeper import __version__
-from faaskeeper.protocol.service import InvalidService
+from faaskeeper.protocol.service import InvalidService, Service
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.errors import AwsError
-from faaskeeper_client.discovery import ServiceNotFound, find_service
+from faaskeeper_client.discovery import DiscoveryError, find_service
 from faaskeeper_client.listening import Address, ListenError, check_free
+from faaskeeper_client.serving import serving
 
 DEFAULT_LISTEN = "127.0.0.1:2181"
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.run(options) or 0)
     except KeyboardInterrupt:
         return 130
-    except (AwsError, InvalidService, ListenError, ServiceNotFound) as error:
+    except (AwsError, InvalidService, ListenError, DiscoveryError) as error:
         return _fail(error)
 
 
@@ -60,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _gateway(options: argparse.Namespace) -> None:
     check_free(options.listen)
-    asyncio.run(_serve(BotoAws(options.region), options.service, options.listen))
+    service = find_service(options.service, region=options.region)
+    asyncio.run(_serve(BotoAws(options.region), service, options.listen))
 
 
 def _local(options: argparse.Namespace) -> int:
@@ -72,24 +74,22 @@ def _local(options: argparse.Namespace) -> int:
     try:
         with EmbeddedCloud(data=options.data) as cloud:
             print(f"embedded AWS at {cloud.endpoint_url}, account {cloud.account}, {cloud.region}", file=sys.stderr)
-            cloud.deploy(options.name, tier=options.tier)
-            asyncio.run(_serve(BotoAws(session=cloud.session()), options.name, options.listen))
+            service = cloud.deploy(options.name, tier=options.tier)
+            asyncio.run(_serve(BotoAws(session=cloud.session()), service, options.listen))
     except CloudError as error:
         return _fail(error)
     return 0
 
 
-async def _serve(aws: BotoAws, name: str, address: Address) -> None:
-    from faaskeeper_client import gateway
-
-    def ready() -> None:
-        print(f"ready {address}", flush=True)
-
+async def _serve(aws: BotoAws, service: Service, address: Address) -> None:
+    """Until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        service = await find_service(aws, name)
-        await gateway.serve(
-            service, aws, address.host, address.port, ready=lambda: print(f"ready {address}", flush=True)
-        )
+        async with serving(aws, service, address) as listening:
+            print(f"ready {listening}", flush=True)
+            await stop.wait()
     finally:
         aws.close()
 

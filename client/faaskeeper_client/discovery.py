@@ -2,21 +2,72 @@
 
 from __future__ import annotations
 
-from faaskeeper.protocol.service import PARAMETER_PREFIX, Service
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import NotFound
+from typing import Any
+
+import boto3.session
+import botocore.config
+import botocore.exceptions
+
+from faaskeeper.protocol.service import PARAMETER_PREFIX, InvalidService, Service
+from faaskeeper.storage.aws import NO_CREDENTIALS, typed_error
+from faaskeeper.storage.errors import AccessDenied, AwsError, NotFound
+
+DEFAULT_SERVICE = "faaskeeper"
+"""What ``cdk deploy`` names a service that it is given no name for."""
+
+_CONFIG = botocore.config.Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 2})
 
 
-class ServiceNotFound(Exception):
+class DiscoveryError(Exception):
+    """The service cannot be found; the message is one line that says why."""
+
+
+class ServiceNotFound(DiscoveryError):
     """No service of that name is deployed in the account and region asked."""
 
 
-async def find_service(aws: Aws, name: str) -> Service:
-    """Raises ServiceNotFound, InvalidService (another version of the software), or AwsError."""
+class NoCredentials(DiscoveryError):
+    """There are no AWS credentials, or AWS does not accept them."""
+
+
+class NoPermission(DiscoveryError):
+    """The credentials are valid and do not allow reading the service's description."""
+
+
+class WrongVersion(DiscoveryError):
+    """The service was deployed by a version that this one does not understand."""
+
+
+def find_service(
+    name: str = DEFAULT_SERVICE, *, region: str | None = None, session: boto3.session.Session | None = None
+) -> Service:
+    """The service of that name in ``session``'s account and region, or in those of the environment.
+
+    Raises ServiceNotFound, NoCredentials, NoPermission, WrongVersion, and DiscoveryError if AWS cannot be reached.
+    """
     try:
-        response = await aws.call("ssm", "get_parameter", Name=PARAMETER_PREFIX + name)
-    except NotFound as error:
-        raise ServiceNotFound(
-            f"no FaaSKeeper service {name!r} in this account and region: there is no parameter {PARAMETER_PREFIX}{name}"
-        ) from error
-    return Service.from_json(response["Parameter"]["Value"])
+        session = session or boto3.session.Session()
+        region = region or session.region_name
+        client: Any = session.client("ssm", region_name=region, config=_CONFIG)  # pyright: ignore[reportUnknownMemberType]
+        return Service.from_json(client.get_parameter(Name=PARAMETER_PREFIX + name)["Parameter"]["Value"])
+    except InvalidService as error:
+        raise WrongVersion(str(error)) from error
+    except botocore.exceptions.NoRegionError as error:
+        raise DiscoveryError("no AWS region is set: name one, or set AWS_DEFAULT_REGION") from error
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        raise _explained(typed_error("ssm", "get_parameter", error), name, region) from error
+
+
+def _explained(error: AwsError, name: str, region: str | None) -> DiscoveryError:
+    reason = " ".join(error.message.split())
+    match error:
+        case NotFound():
+            return ServiceNotFound(f"there is no FaaSKeeper service {name!r} in {region} of this AWS account")
+        case AccessDenied(code=code) if code in ("AccessDenied", "AccessDeniedException"):
+            return NoPermission(f"no permission to read the description of service {name!r}: {reason}")
+        case AccessDenied(code=code) if code == NO_CREDENTIALS:
+            return NoCredentials(f"no AWS credentials: {reason}")
+        case AccessDenied():
+            return NoCredentials(f"AWS does not accept the credentials: {reason}")
+        case _:
+            return DiscoveryError(f"service {name!r} in {region} cannot be looked up: {reason or error.code}")

@@ -107,7 +107,8 @@ def typed_error(service: str, operation: str, error: Exception) -> AwsError:
 class BotoAws:
     """Aws by boto3. Its calls block, so each runs in a thread; clients are made at first use and shared.
 
-    ``timeout`` is the read timeout in seconds; calls that wait by design (long polls) must ask for less.
+    ``region`` is the session's own unless given. ``timeout`` is the read timeout in seconds; calls that wait by
+    design (long polls) must ask for less.
     The SDK's own retries are off except for one: callers know what may be repeated, the SDK does not.
     """
 
@@ -119,7 +120,8 @@ class BotoAws:
         timeout: float = 25.0,
         session: boto3.session.Session | None = None,
     ) -> None:
-        self._session = session or boto3.session.Session(region_name=region)
+        self._session = session or boto3.session.Session()
+        self._region = region
         self._config = botocore.config.Config(
             connect_timeout=3,
             read_timeout=timeout,
@@ -153,7 +155,8 @@ class BotoAws:
         with self._lock:
             if service not in self._clients:
                 # boto3's stubs know only literal service names
-                self._clients[service] = self._session.client(service, config=self._config)  # type: ignore[call-overload]
+                make: Any = self._session.client  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+                self._clients[service] = make(service, region_name=self._region, config=self._config)
             return self._clients[service]
 
 
