@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Self
 
 
+class InvalidAddress(ValueError, argparse.ArgumentTypeError):
+    """Not an address; the message names the text and the rule."""
+
+
 class ListenError(Exception):
     """The address cannot be listened on; the message says why."""
 
@@ -22,10 +26,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From ``HOST:PORT``, ``[IPV6]:PORT`` or ``PORT`` (of the loopback interface). Raises ArgumentTypeError."""
+        """From ``HOST:PORT``, ``[IPV6]:PORT`` or ``PORT`` (of the loopback interface). Raises InvalidAddress."""
         host, _, port = text.rpartition(":")
         if not port.isdigit() or not 0 <= int(port) <= 65535:
-            raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+            raise InvalidAddress(f"{text!r} is not HOST:PORT")
         return cls(host.strip("[]") or "127.0.0.1", int(port))
 
 
