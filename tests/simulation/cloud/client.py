@@ -140,7 +140,7 @@ class _Call:
         if fault is not None:
             kind = fault.kind
             if kind is Kind.KILL_BEFORE:
-                process.kill()
+                loop.call_soon(process.kill, context=network.context)  # soon: the caller must be waiting by then
                 return
             if kind is Kind.UNAVAILABLE:
                 self._answer_at(now + self._patience(), self._unavailable("no connection"))

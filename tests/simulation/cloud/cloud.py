@@ -76,7 +76,7 @@ class Cloud:
             self.faults,
             self.sqs,
             self.functions,
-            self.sqs.queue("create_event_source_mapping", queue),
+            self.sqs.named("create_event_source_mapping", queue),
             function,
             batch_size,
             pollers,

@@ -266,7 +266,8 @@ def run(seed: int | str, coroutine: Coroutine[Any, Any, T], *, limit: float = fl
     """Runs ``coroutine`` to its end in virtual time and returns its result.
 
     Raises what it raises, Deadlock, Livelock, or OutOfTime after ``limit`` virtual seconds. Tasks that are still
-    pending at the end are cancelled; the calls they then make have no effect. The ``random`` module is seeded too,
+    pending at the end, those of killed processes too, are cancelled: the calls they then make have no effect, but
+    judge by what ``coroutine`` returned, not by what they touch then. The ``random`` module is seeded too,
     for code that draws its backoff from there.
     """
     loop = SimulationLoop(seed, limit)

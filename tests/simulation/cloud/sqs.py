@@ -72,10 +72,16 @@ class Sqs:
         return self._queues[name].messages()
 
     def queue(self, operation: str, url: str) -> Queue:
-        """By URL or ARN. Raises NotFound."""
-        queue = self._queues.get(re.split("[/:]", url)[-1])
+        """Raises NotFound, AwsError."""
+        if not url.startswith(URL_PREFIX):
+            raise AwsError("sqs", operation, "InvalidAddress", f"The address {url!r} is not valid")
+        return self.named(operation, url.removeprefix(URL_PREFIX))
+
+    def named(self, operation: str, name: str) -> Queue:
+        """By name, ARN or URL. Raises NotFound."""
+        queue = self._queues.get(re.split("[/:]", name)[-1])
         if queue is None:
-            raise NotFound("sqs", operation, "AWS.SimpleQueueService.NonExistentQueue", url)
+            raise NotFound("sqs", operation, "AWS.SimpleQueueService.NonExistentQueue", name)
         return queue
 
     # queues
@@ -153,7 +159,7 @@ class Sqs:
         return response
 
     def _get_queue_url(self, operation: str, parameters: dict[str, Any]) -> Response:
-        return {"QueueUrl": self.url(self.queue(operation, parameters["QueueName"]).name)}
+        return {"QueueUrl": self.url(self.named(operation, parameters["QueueName"]).name)}
 
     def _get_queue_attributes(self, operation: str, parameters: dict[str, Any]) -> Response:
         queue = self.queue(operation, parameters["QueueUrl"])
@@ -320,7 +326,7 @@ class Sqs:
         if not queue.settings.max_receives or message.receives < queue.settings.max_receives:
             return False
         queue.remove(message)
-        target = self.queue("receive_message", queue.settings.dead_letters)
+        target = self.named("receive_message", queue.settings.dead_letters)
         target.add(
             Message(
                 message.id,
