@@ -40,7 +40,7 @@ class Impatient:
 def hurry() -> None:
     """As it comes, the emulator looks after waiting receivers ten times a second, sleeps 50 ms before it looks for
     work for an idle function, keeps it for 50 ms to see whether it prints something, and lets a failed one rest for a
-    second. A write would take 100 ms and more, nearly all of it waiting."""
+    second: a write would take 100 ms and more, nearly all of it waiting. And it ends 3 s after it is told to."""
     lambda_runtime: Any = import_module("ministack.core.lambda_runtime")
     lambda_svc: Any = import_module("ministack.services.lambda_svc")
     sqs: Any = import_module("ministack.services.sqs")
@@ -48,6 +48,8 @@ def hurry() -> None:
     lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = (0.002, 0.005, 0.25)
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0.002
     lambda_svc._ESM_BACKOFF_SECONDS = 0.1
+    server: Any = import_module("hypercorn.config")
+    server.Config.graceful_timeout = 0.2
 
 
 def main() -> None:
