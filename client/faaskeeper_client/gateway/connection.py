@@ -154,6 +154,12 @@ class Connection:
                 task.cancel()
         self._client.close()
 
+    async def ask(self, operation: Operation) -> Outcome:
+        """Has the sequencer answer a read. Raises ConnectionLost."""
+        assert self.session is not None
+        principal = Principal(self.session.id, self.session.epoch, self.session.password, self._credentials)
+        return await self._gateway.outbox.submit(principal, operation)
+
     def deliver(self, event: Event) -> None:
         if may_read(event.acl, self.caller):
             self.seen = max(self.seen, event.zxid)

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -15,8 +16,18 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import PREFIX, write_blob
 from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.znodes import unregister_watch
 from faaskeeper.znode.model import Blob, Data
-from faaskeeper.znode.operations import CloseSession, Create, Multi, Operation, Outcome, SetData
+from faaskeeper.znode.operations import (
+    CloseSession,
+    Create,
+    Multi,
+    Operation,
+    Outcome,
+    SetData,
+    UnwatchSubtree,
+    WatchSubtree,
+)
 from faaskeeper_client.gateway.connection import Client, Connection
 from faaskeeper_client.gateway.inbox import Inbox
 from faaskeeper_client.gateway.liveness import DeclaredDead, Liveness
@@ -66,7 +77,8 @@ class Gateway:
     def _begin(self) -> None:
         """A life under a new id: one that was declared dead must not go on under the old."""
         self.id = f"{self.entropy.getrandbits(64):016x}"
-        self.watches = Watches()
+        self.watches = Watches(self._unwatched)
+        self._lasting: defaultdict[tuple[Kind, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self.observer = Observer(self.aws, self.service, self.watches)
         self.outbox = Outbox(self.aws, self.service, self.id)
         self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
@@ -120,11 +132,36 @@ class Gateway:
             return Multi(tuple(parts))  # type: ignore[arg-type]
         return operation
 
-    async def watch_recursively(self, path: str) -> int:
-        raise NotImplementedError
+    async def watch_lastingly(self, kind: Kind, path: str) -> int:
+        """Makes sure that storage tells this gateway of changes at ``path``, or below it; the zxid from which on it
+        does. Persistent watches are set and removed one at a time a path, so that neither undoes the other.
+        """
+        async with self._lasting[kind, path]:
+            if kind is Kind.PERSISTENT:
+                return (await self.reader.node(path, kind)).zxid
+            if (kind, path) in self.watches.armed:
+                return 0
+            outcome = await self.outbox.submit(Principal(0), WatchSubtree(path, self.id))
+            self.watches.armed.add((kind, path))
+            return outcome.zxid
 
-    def remove_watches(self, connection: Connection, path: str, kinds: Iterable[Kind]) -> bool:
-        return self.watches.remove(connection, path, kinds)
+    async def _unwatch(self, kind: Kind, path: str) -> None:
+        async with self._lasting[kind, path]:
+            if self.watches.anyone(kind, path) or (kind, path) not in self.watches.armed:
+                return
+            self.watches.armed.discard((kind, path))
+            try:
+                if kind is Kind.PERSISTENT:
+                    await unregister_watch(self.aws, self.service, path, kind.value, self.id)
+                else:
+                    await self.outbox.submit(Principal(0), UnwatchSubtree(path, self.id))
+            except (AwsError, ConnectionLost) as error:
+                logger.info("the watch on %r stays for the janitor: %s", path, error)
+
+    def _unwatched(self, kind: Kind, path: str) -> None:
+        """The last watch of its kind on ``path`` is gone."""
+        if kind in (Kind.PERSISTENT, Kind.RECURSIVE) and self._tasks:
+            self.spawn(self._unwatch(kind, path))
 
     async def _blob(self, data: Data) -> Data:
         if not isinstance(data, bytes) or len(data) <= self.service.blob_limit:

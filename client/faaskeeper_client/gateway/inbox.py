@@ -11,7 +11,7 @@ from faaskeeper.protocol.messages import InvalidMessage, ReplyMessage, decode_re
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError, NotFound
-from faaskeeper.storage.queues import reply_queue_name
+from faaskeeper.storage.queues import check_out, reply_queue_name
 from faaskeeper.storage.retry import repeat
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class Inbox:
         self, aws: Aws, service: Service, gateway: str, handle: Callable[[ReplyMessage], Awaitable[None]]
     ) -> None:
         self._aws = aws
+        self._service = service
         self._name = reply_queue_name(service, gateway)
         self._handle = handle
         self._url = ""
@@ -70,7 +71,7 @@ class Inbox:
             received = response.get("Messages", [])
             if received:
                 self._delete(received)
-                for message in sorted(self._decoded(received), key=lambda message: message.zxid):
+                for message in sorted(await self._decoded(received), key=lambda message: message.zxid):
                     await self._handle(message)
 
     async def close(self) -> None:
@@ -80,12 +81,12 @@ class Inbox:
         except AwsError as error:
             logger.info("reply queue %s stays for the janitor: %s", self._name, error)
 
-    def _decoded(self, received: list[dict[str, Any]]) -> list[ReplyMessage]:
+    async def _decoded(self, received: list[dict[str, Any]]) -> list[ReplyMessage]:
         messages: list[ReplyMessage] = []
         for message in received:
             try:
-                messages.append(decode_reply(message["Body"]))
-            except InvalidMessage as error:
+                messages.append(decode_reply(await check_out(self._aws, self._service, message["Body"])))
+            except (InvalidMessage, AwsError) as error:
                 logger.error("reply %s is dropped: %s", message["MessageId"], error)
         return messages
 

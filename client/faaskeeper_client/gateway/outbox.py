@@ -11,13 +11,11 @@ from faaskeeper.protocol.messages import Principal, Request, RequestMessage, enc
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError
-from faaskeeper.storage.queues import send_request
+from faaskeeper.storage.queues import MOST_BYTES, send_request
 from faaskeeper.znode.operations import Operation, Outcome
 
 logger = logging.getLogger(__name__)
 
-_MOST_BYTES = 900_000
-"""Of a message; SQS takes 1 MiB."""
 _GIVE_UP = 120.0
 """Seconds after which a send is given up: SQS forgets after 300 what it has seen, and a retry could run twice."""
 _MOST_REQUESTS = 500
@@ -90,7 +88,7 @@ class Outbox:
         size = 0
         while self._waiting and len(taken) < _MOST_REQUESTS:
             size += _size(self._waiting[0].request.operation)
-            if taken and size > _MOST_BYTES:
+            if taken and size > MOST_BYTES:
                 break
             taken.append(self._waiting.popleft())
         return taken, encode_requests(RequestMessage(self._gateway, tuple(sent.request for sent in taken)))

@@ -13,7 +13,8 @@ from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode import paths
 from faaskeeper.znode.acl import masked_for_reader, may_read
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import Event, EventKind, Znode
+from faaskeeper.znode.model import OPEN_ACL, Event, EventKind, Znode
+from faaskeeper.znode.operations import ListChildren
 from faaskeeper_client.gateway.watches import Kind, Registration
 from faaskeeper_client.wire import responses
 from faaskeeper_client.wire.requests import (
@@ -139,6 +140,8 @@ class Queries:
         if not paths.is_valid(path):
             return self._refused(xid, Code.NO_NODE, NodeItem(path, {}), watching)
         listing = await self._gateway.reader.children(path, Kind.CHILD if body.watch else None)
+        if listing is None:
+            return await self._children_by_sequencer(xid, path, body.with_stat, watching)
         node, znode = listing.node, listing.node.znode
         if znode is None:
             return self._refused(xid, Code.NO_NODE, node, watching)
@@ -159,11 +162,40 @@ class Queries:
         total, zxid = 0, node.zxid
         level = [body.path or "/"]
         while level:
-            listings = await _gather(self._gateway.reader.children(path) for path in level)
-            level = [f"{listing.node.path.rstrip('/')}/{name}" for listing in listings for name in listing.names]
+            listings = await _gather(self._listing(path) for path in level)
+            zxid = max([zxid, *(seen for seen, _ in listings)])
+            level = [
+                f"{path.rstrip('/')}/{name}" for path, (_, names) in zip(level, listings, strict=True) for name in names
+            ]
             total += len(level)
-            zxid = max([zxid, *(listing.node.zxid for listing in listings)])
         return Result(zxid, lambda z: responses.number(xid, z, total))
+
+    async def _listing(self, path: str) -> tuple[int, tuple[str, ...]]:
+        """(zxid, names); no names if the node is gone by now."""
+        listing = await self._gateway.reader.children(path)
+        if listing is not None:
+            return listing.node.zxid, listing.names
+        outcome = await self._connection.ask(ListChildren(path))
+        return outcome.zxid, outcome.names or ()
+
+    async def _children_by_sequencer(
+        self, xid: int, path: str, with_stat: bool, watching: Registration | None
+    ) -> Result:
+        """For a node that changes too fast to be listed from here. A watch is set after the listing: if the node is
+        not as it was listed by then, the change that the watch would have seen is at hand."""
+        outcome = await self._connection.ask(ListChildren(path))
+        if outcome.code is not Code.OK:
+            return self._refused(xid, outcome.code, NodeItem(path, {}), watching)
+        names, stat = outcome.names or (), outcome.stat
+        if watching is not None:
+            node = await self._gateway.reader.node(path, Kind.CHILD)
+            if node.zxid > outcome.zxid:
+                await self._gateway.observer.observe(node.zxid)
+                kind = EventKind.DELETED if node.znode is None else EventKind.CHILDREN
+                acl = OPEN_ACL if node.znode is None else node.znode.acl
+                watching.missed.append(Event(node.zxid, path, kind, acl))
+        armed = () if watching is None else ((watching, outcome.zxid),)
+        return Result(outcome.zxid, lambda z: responses.children(xid, z, names, stat if with_stat else None), armed)
 
     async def _get_ephemerals(self, xid: int, body: GetEphemerals) -> Result:
         owned = await list_ephemerals(self._gateway.aws, self._gateway.service, self._connection.caller.session)
@@ -200,6 +232,8 @@ class Queries:
                 return node.zxid, responses.data_result(found.data, znode.stat)
         else:
             listing = await self._gateway.reader.children(path)
+            if listing is None:
+                raise Unavailable("storage", "multi_read", "Changing", f"children of {path!r} do not hold still")
             node = listing.node
             znode = node.znode
             if znode is not None and self._may_read(znode):
@@ -215,7 +249,7 @@ class Queries:
 
     async def _remove_watches(self, xid: int, body: RemoveWatches) -> Result:
         def encode(zxid: int) -> bytes:
-            found = self._gateway.remove_watches(self._connection, body.path, _KINDS[body.kind])
+            found = self._gateway.watches.remove(self._connection, body.path, _KINDS[body.kind])
             return responses.reply(xid, zxid) if found else responses.error(xid, zxid, Code.NO_WATCHER)
 
         return Result(0, encode)
@@ -261,9 +295,9 @@ class Queries:
     async def _persist(self, kind: Kind, path: str) -> tuple[Registration, int]:
         """Sets a persistent watch: (registration, the zxid from which on it counts)."""
         registration = self._gateway.watches.begin(kind, path, self._connection)
-        if kind is Kind.RECURSIVE:
-            return registration, await self._gateway.watch_recursively(path)
-        return registration, (await self._node(path, kind)).zxid
+        if not paths.is_valid(path):
+            return registration, 0
+        return registration, await self._gateway.watch_lastingly(kind, path)
 
     async def _who_am_i(self, xid: int, body: WhoAmI) -> Result:
         identities = self._connection.caller.identities

@@ -24,6 +24,7 @@ from faaskeeper.znode.model import Blob, Stored
 from faaskeeper_client.gateway.watches import Kind, Watches
 
 _MOST_TRIES = 12
+_MOST_LISTINGS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,19 @@ class Reader:
             await asyncio.sleep(delay(attempt))
         raise Unavailable("storage", "read", "Changing", f"data of {path!r} does not come to match its node")
 
-    async def children(self, path: str, watch: Kind | None = None) -> Listing:
-        """One request for each MB of names, one more to set the watch."""
-        for attempt in range(_MOST_TRIES):
+    async def children(self, path: str, watch: Kind | None = None) -> Listing | None:
+        """One request for each MB of names, one more to set the watch.
+
+        None if the node changes so fast that no listing is of one state: then the sequencer can make one.
+        """
+        for attempt in range(_MOST_LISTINGS):
             if watch is not None and (watch, path) not in self._watches.armed:
                 await self._register(path, watch)
             listing = await read_children(self._aws, self._service, path)
             if listing is not None and (watch is None or self._armed(listing.node, watch)):
                 return listing
             await asyncio.sleep(delay(attempt))
-        raise Unavailable("storage", "read", "Changing", f"children of {path!r} do not come to match their node")
+        return None
 
     def _armed(self, node: NodeItem, watch: Kind) -> bool:
         if node.watchers(watch.value) & {self._gateway, EVERYBODY}:

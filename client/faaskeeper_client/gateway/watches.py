@@ -8,7 +8,7 @@ up to that zxid are no news to it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -57,9 +57,10 @@ class Registration:
 
 
 class Watches:
-    """Every watch of this gateway."""
+    """Every watch of this gateway. ``unwatched`` is told when the last watch of a kind on a path is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, unwatched: Callable[[Kind, str], None]) -> None:
+        self._unwatched = unwatched
         self._entries: dict[Kind, dict[str, dict[Watcher, int]]] = {kind: {} for kind in Kind}
         self._pending: dict[tuple[Kind, str], list[Registration]] = defaultdict(list)
         self._of: dict[Watcher, set[tuple[Kind, str]]] = defaultdict(set)
@@ -161,6 +162,7 @@ class Watches:
         del entries[watcher]
         if not entries:
             del self._entries[kind][path]
+            self._unwatched(kind, path)
         self._of[watcher].discard((kind, path))
         if not self._of[watcher]:
             del self._of[watcher]

@@ -66,9 +66,9 @@ class Announcer:
         await asyncio.gather(*sending, self._hint(plain, watched, frozenset(by_gateway.keys() | cut.keys())))
 
     async def _hint(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
-        if not watched.sets:
+        if not watched.events:
             return
-        gateways = await self._watching(watched.sets) - told
+        gateways = (await self._watching(watched.sets) | watched.gateways) - told
         if gateways:
             self._metrics.add("Hints", len(gateways))
         if self._notifier is None or (len(gateways) <= _MOST_INLINE_HINTS and EVERYBODY not in gateways):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -17,7 +17,15 @@ from faaskeeper.znode.acl import Caller, digest_id
 from faaskeeper.znode.apply import Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import Event, Identity
-from faaskeeper.znode.operations import AttachSession, CreateSession, ExpireSession, Outcome, Reap
+from faaskeeper.znode.operations import (
+    AttachSession,
+    CreateSession,
+    ExpireSession,
+    Outcome,
+    Reap,
+    UnwatchSubtree,
+    WatchSubtree,
+)
 from faaskeeper.znode.sessions import admit
 from faaskeeper.znode.state import NotLoaded, State
 from faaskeeper.znode.touched import touched
@@ -27,6 +35,8 @@ logger = logging.getLogger(__name__)
 OLDEST_REQUEST = 3_600_000
 """ms. After an outage nobody waits for older requests any more, so they fail instead of running."""
 _MOST_OUTCOME_BYTES = 60_000
+_UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
+"""Operations that no session stands behind, or not yet."""
 _ITEMS_TO_AIM_AT = 90
 
 
@@ -46,7 +56,7 @@ class Batch:
 
     ``plan`` is None if nothing changed. ``assumed`` are paths that were taken to be missing: if the commit fails,
     they must be loaded. ``detached`` are the (gateway, session, epoch) that lost their connection
-    to another gateway's request.
+    to another gateway's request. ``rewatched`` tells that the watches on subtrees changed.
     """
 
     entries: list[Entry] = field(default_factory=list[Entry])
@@ -54,6 +64,7 @@ class Batch:
     events: list[Event] = field(default_factory=list[Event])
     detached: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
     assumed: frozenset[str] = frozenset()
+    rewatched: bool = False
     zxid: int = 0
     plan: Plan | None = None
 
@@ -63,7 +74,7 @@ async def build_batch(
     service: Service,
     head: Head,
     entries: Sequence[Entry],
-    recursive: Sequence[str],
+    recursive: Mapping[str, frozenset[str]],
     time: int,
     suspects: frozenset[str] = frozenset(),
 ) -> Batch:
@@ -89,7 +100,12 @@ async def build_batch(
 
 
 def _apply(
-    service: Service, head: Head, entries: Sequence[Entry], snapshot: Snapshot, recursive: Sequence[str], time: int
+    service: Service,
+    head: Head,
+    entries: Sequence[Entry],
+    snapshot: Snapshot,
+    recursive: Mapping[str, frozenset[str]],
+    time: int,
 ) -> tuple[Batch, frozenset[str]]:
     """The batch, and paths whose absence decided an outcome without becoming a condition of the commit."""
     state = snapshot.state()
@@ -116,6 +132,9 @@ def _apply(
             batch.zxid += 1
     if batch.zxid > head.zxid:
         batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time)
+        if not batch.plan.fits:
+            batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time, conditional=False)
+        batch.rewatched = any(True for _ in state.changed_subtree_watches())
         batch.assumed = state.assumed_missing
         batch.detached = _detached(state, batch.entries)
     changed = {path for path, _, _ in state.changed_nodes()}
@@ -140,7 +159,7 @@ def _outcome(fork: State, entry: Entry, caller: Caller, snapshot: Snapshot, zxid
             raise ZnodeError(Code.OPERATION_TIMEOUT, "older than an hour")
         if isinstance(operation, CreateSession | AttachSession) and not snapshot.alive.get(entry.gateway, False):
             raise ZnodeError(Code.SESSION_EXPIRED, f"gateway {entry.gateway} is not alive")
-        if not isinstance(operation, CreateSession | ExpireSession | Reap):
+        if not isinstance(operation, _UNPROVEN):
             admit(
                 fork,
                 principal.session,
@@ -171,6 +190,8 @@ def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
         return Wanted(sessions=frozenset({missing.session}))
     if missing.ephemerals is not None:
         return Wanted(ephemerals=frozenset({missing.ephemerals}))
+    if missing.children is not None:
+        return Wanted(children=frozenset({missing.children}))
     assert missing.path is not None
     owned = {path for paths in snapshot.ephemerals.values() for path in paths}
     paths = owned | {_parent(path) for path in owned} | {missing.path}

@@ -14,8 +14,9 @@ from faaskeeper.functions.sequencing import Sequencer
 from faaskeeper.protocol.messages import InvalidMessage, decode_requests
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.errors import AwsError, NotFound
 from faaskeeper.storage.ledger import Position
+from faaskeeper.storage.queues import check_out
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,8 @@ async def _entries(aws: Aws, service: Service, metrics: Metrics, record: LambdaE
     attributes = record["attributes"]
     sequence_number = int(attributes["SequenceNumber"])
     try:
-        message = decode_requests(record["body"])
-    except InvalidMessage as error:
+        message = decode_requests(await check_out(aws, service, record["body"]))
+    except (InvalidMessage, NotFound) as error:
         metrics.add("Quarantined")
         await _quarantine(aws, service, record, str(error))
         return []

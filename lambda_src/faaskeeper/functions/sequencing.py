@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
+from uuid import uuid4
 
 from faaskeeper.functions.announcing import Announcer
 from faaskeeper.functions.batch import Batch, Entry, build_batch
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.commit import Plan, Watched, plan, transaction
+from faaskeeper.storage.commit import Plan, Watched, plan, transaction, watching_above
 from faaskeeper.storage.errors import AwsError, TransactionCancelled
-from faaskeeper.storage.ledger import Head, Position, confirm_complete, read_events, read_head
-from faaskeeper.storage.loading import Snapshot
+from faaskeeper.storage.journal import PREFIX, Journal, journal_of, opening, read_journal, step, write_journal
+from faaskeeper.storage.ledger import Head, Position, confirm_complete, read_events, read_head, read_recursive
+from faaskeeper.storage.loading import Moved, Snapshot
 from faaskeeper.storage.retry import delay, passing
 from faaskeeper.storage.znodes import FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
 from faaskeeper.znode.errors import Code
@@ -32,6 +35,8 @@ from faaskeeper.znode.state import State
 logger = logging.getLogger(__name__)
 
 _NOTHING_APPLIED = Position(0, 0)
+_MOST_OUTCOME_BYTES = 100_000
+"""Of an outcome in the head. A larger one, of a huge multi, is answered once: if that is lost, so is the connection."""
 
 
 class Stalled(Exception):
@@ -55,6 +60,7 @@ class Sequencer:
         self._clock = clock
         self._announcer = Announcer(aws, service, notifier, self.metrics)
         self._head: Head | None = None
+        self._recursive: tuple[int, Mapping[str, frozenset[str]]] = (0, {})
         self._queue = sha256(service.requests.encode()).hexdigest()[:12]
 
     async def process(self, entries: Sequence[Entry], seconds: float) -> None:
@@ -75,16 +81,18 @@ class Sequencer:
                 await self._answer_again(head, covered)
                 remaining = [entry for entry in remaining if entry.position > head.applied]
                 continue
-            taken = remaining[:most]
-            batch = await build_batch(self._aws, self._service, head, taken, (), self._clock(), suspects)
             try:
+                batch = await self._build(head, remaining[:most], suspects)
                 committed = await self._commit(head, batch)
+            except Moved:
+                self._head = None
+                committed, batch = False, Batch()
             except Rejected:
-                if len(batch.entries) > 1:
+                if most > 1:
                     most = 1  # to find the one at fault
                     continue
-                logger.exception("request %d of %s", taken[0].request.number, taken[0].gateway)
-                await self._refuse(head, taken[0])
+                logger.exception("request %d of %s", remaining[0].request.number, remaining[0].gateway)
+                batch = await self._refuse(head, remaining[0])
                 committed = True
             if committed:
                 remaining = remaining[len(batch.entries) :]
@@ -94,6 +102,10 @@ class Sequencer:
                 await self._pause(attempt, deadline)
                 attempt += 1
 
+    async def _build(self, head: Head, entries: Sequence[Entry], suspects: frozenset[str]) -> Batch:
+        recursive = await self._recursive_watches(head)
+        return await build_batch(self._aws, self._service, head, entries, recursive, self._clock(), suspects)
+
     async def _complete_head(self, deadline: float) -> Head:
         """The head, its transaction known to be complete: by our own commit's success, or by asking DynamoDB."""
         attempt = 0
@@ -101,6 +113,9 @@ class Sequencer:
             head = await read_head(self._aws, self._service)
             if head is None:
                 await self._found()
+            elif head.journal:
+                if await self._carry_on(head):
+                    continue
             elif await confirm_complete(self._aws, self._service, head):
                 # positions of another queue say nothing about this one's (a restored service)
                 applied = head.applied if head.queue == self._queue else _NOTHING_APPLIED
@@ -110,14 +125,20 @@ class Sequencer:
             attempt += 1
         return self._head
 
+    async def _recursive_watches(self, head: Head) -> Mapping[str, frozenset[str]]:
+        """Read again only when the head says that they changed."""
+        if self._recursive[0] != head.recursive_epoch:
+            self._recursive = (head.recursive_epoch, await read_recursive(self._aws, self._service))
+        return self._recursive[1]
+
     async def _found(self) -> None:
         """The first transaction of a service: the tree as a fresh ensemble has it."""
         state = State(dict.fromkeys(GENESIS))
         for path, node in GENESIS.items():
             state.put(path, node)
-        first = plan(self._service, state, Snapshot(), (), (), 0, 0)
+        first = plan(self._service, state, Snapshot(), (), {}, 0, 0)
         head = Head(0, 0, tuple(first.keys), _NOTHING_APPLIED, queue=self._queue)
-        await self._write(first, None, head)
+        await self._write(transaction(self._service, first, None, head), head)
 
     async def _commit(self, head: Head, batch: Batch) -> bool:
         """Makes the batch true and answers it. False if another transaction came first, or may have."""
@@ -139,19 +160,54 @@ class Sequencer:
             head.zxid,
             tuple(batch.plan.keys),
             batch.entries[-1].position,
-            tuple(answers),
-            recursive_epoch=head.recursive_epoch,
+            tuple(answer for answer in answers if len(repr(answer)) < _MOST_OUTCOME_BYTES),
+            recursive_epoch=batch.zxid if batch.rewatched else head.recursive_epoch,
             detached=tuple(batch.detached),
             queue=self._queue,
         )
-        if not await self._write(batch.plan, head, following):
+        if not batch.plan.storable:
+            raise Rejected("an item would be larger than DynamoDB takes")
+        if batch.plan.fits:
+            written = await self._write(transaction(self._service, batch.plan, head, following), following)
+        else:
+            written = await self._write_in_steps(batch.plan, head, following)
+        if not written:
             return False
         self._count(batch)
         await self._announcer.announce(batch.zxid, head.zxid, answers, batch.plan.watched, batch.detached)
         return True
 
-    async def _write(self, planned: Plan, previous: Head | None, head: Head) -> bool:
-        """One TransactWriteItems. False if it was cancelled, or its answer lost: the next read of the head tells."""
+    async def _write_in_steps(self, planned: Plan, previous: Head, head: Head) -> bool:
+        """A transaction too large for one TransactWriteItems. False if it was not begun, or may be unfinished: then
+        whoever next looks for the head carries on."""
+        journal = journal_of(f"{PREFIX}{head.zxid}-{uuid4().hex}", planned, head)
+        await write_journal(self._aws, self._service, journal)
+        begun = replace(previous, journal=journal.key)
+        if not await self._write(opening(self._service, planned, previous, journal), begun):
+            return False
+        return await self._steps(journal, 0)
+
+    async def _carry_on(self, head: Head) -> bool:
+        """Finishes the journal that another instance began."""
+        journal = await read_journal(self._aws, self._service, head.journal)
+        before = journal.steps[head.journal_step - 1][0] if head.journal_step else ()
+        if not await confirm_complete(self._aws, self._service, head, before):
+            return False
+        logger.warning("journal %s is carried on from step %d", journal.key, head.journal_step)
+        return await self._steps(journal, head.journal_step)
+
+    async def _steps(self, journal: Journal, first: int) -> bool:
+        for index in range(first, len(journal.steps)):
+            if not await self._write(step(self._service, journal, index), None):
+                return False
+        head = await read_head(self._aws, self._service)
+        # whoever was faster may have gone on to later transactions
+        self._head = head if head and not head.journal and head.attributes() == journal.head else None
+        return True
+
+    async def _write(self, items: list[dict[str, Any]], head: Head | None) -> bool:
+        """One TransactWriteItems, after which ``head`` is the head. False if it was cancelled, or its answer lost: the
+        next read of the head tells."""
         self._head = None
         began = self._clock()
         self.metrics.add("Transactions")
@@ -159,7 +215,7 @@ class Sequencer:
             await self._aws.call(
                 "dynamodb",
                 "transact_write_items",
-                TransactItems=transaction(self._service, planned, previous, head),
+                TransactItems=items,
             )
         except AwsError as error:
             if type(error) is AwsError or (isinstance(error, TransactionCancelled) and _invalid(error)):
@@ -167,7 +223,7 @@ class Sequencer:
             if not passing(error) and not _lost_race(error):
                 raise
             self.metrics.add("CancelledTransactions")
-            logger.info("transaction %d did not go through: %s", head.zxid, error)
+            logger.info("a transaction did not go through: %s", error)
             return False
         self.metrics.add("CommitLatency", self._clock() - began)
         self._head = head
@@ -179,12 +235,13 @@ class Sequencer:
         if failed:
             self.metrics.add("FailedOperations", failed)
 
-    async def _refuse(self, head: Head, entry: Entry) -> None:
+    async def _refuse(self, head: Head, entry: Entry) -> Batch:
         """A request that cannot be stored must not hold up all others. The watermark stays: it would fail again."""
         outcome = Outcome(Code.SYSTEM_ERROR, head.zxid)
         await self._announcer.announce(
             head.zxid, head.zxid, [(entry.gateway, entry.request.number, outcome)], Watched()
         )
+        return Batch([entry], [outcome])
 
     async def _answer_again(self, head: Head, covered: Sequence[Entry]) -> None:
         """Covered requests were applied by an instance that may have died before it answered."""
@@ -198,7 +255,9 @@ class Sequencer:
             sets = {
                 (event.path, name) for event in events for name in (FIRED[WATCH_DATA], FIRED[WATCH_CHILD], WATCH_STAY)
             }
-            watched = Watched(tuple(events), tuple(sorted(sets)))
+            recursive = {path: set(ids) for path, ids in (await self._recursive_watches(head)).items()}
+            gateways = frozenset[str]().union(*(watching_above(event.path, recursive) for event in events))
+            watched = Watched(tuple(events), tuple(sorted(sets)), gateways)
         await self._announcer.announce(head.zxid, head.base, answers, watched, head.detached)
 
     async def _pause(self, attempt: int, deadline: float) -> None:

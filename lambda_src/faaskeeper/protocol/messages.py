@@ -24,12 +24,15 @@ from faaskeeper.znode.operations import (
     CreateSession,
     Delete,
     ExpireSession,
+    ListChildren,
     Multi,
     Operation,
     Outcome,
     Reap,
     SetAcl,
     SetData,
+    UnwatchSubtree,
+    WatchSubtree,
 )
 
 
@@ -105,17 +108,12 @@ def decode_requests(text: str) -> RequestMessage:
     """Raises InvalidMessage."""
 
     def build(document: Any) -> RequestMessage:
-        principals: list[Principal] = [
-            Principal(
-                int(session), int(epoch), _unpack_bytes(password), tuple((str(s), str(c)) for s, c in credentials)
-            )
-            for session, epoch, password, credentials in document["principals"]
-        ]
+        principals: list[Principal] = [_unpack_principal(*fields) for fields in document["principals"]]
         requests: list[list[Any]] = document["requests"]
         return RequestMessage(
             str(document["gateway"]),
             tuple(
-                Request(principals[index], int(number), _unpack_operation(tag, fields))
+                Request(principals[int(index)], int(number), _unpack_operation(tag, fields))
                 for index, number, tag, *fields in requests
             ),
         )
@@ -161,6 +159,7 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
         None if outcome.stat is None else list(outcome.stat),
         None if outcome.results is None else [pack_outcome(result) for result in outcome.results],
         None if outcome.session is None else list(outcome.session),
+        None if outcome.names is None else list(outcome.names),
     ]
     while packed[-1] is None:
         packed.pop()
@@ -168,7 +167,7 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
 
 
 def unpack_outcome(fields: list[Any]) -> Outcome:
-    code, zxid, path, stat, results, session = fields + [None] * (6 - len(fields))
+    code, zxid, path, stat, results, session, names = fields + [None] * (7 - len(fields))
     return Outcome(
         Code(code),
         int(zxid),
@@ -176,6 +175,7 @@ def unpack_outcome(fields: list[Any]) -> Outcome:
         None if stat is None else Stat(*stat),
         None if results is None else tuple(unpack_outcome(result) for result in results),
         None if session is None else (int(session[0]), int(session[1])),
+        None if names is None else tuple(names),
     )
 
 
@@ -195,6 +195,11 @@ def pack_acl(acl: tuple[Acl, ...]) -> Any:
 
 def unpack_acl(packed: Any) -> tuple[Acl, ...]:
     return OPEN_ACL if packed == 0 else tuple(Acl(int(perms), scheme, ident) for perms, scheme, ident in packed)
+
+
+def _unpack_principal(session: int, epoch: int, password: str, credentials: list[list[str]]) -> Principal:
+    proofs = tuple((str(scheme), str(credential)) for scheme, credential in credentials)
+    return Principal(int(session), int(epoch), _unpack_bytes(password), proofs)
 
 
 def _pack_bytes(value: bytes) -> str:
@@ -259,6 +264,9 @@ _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[...
     "close": (CloseSession, lambda _: [], CloseSession),
     "expire": (ExpireSession, lambda o: [o.epoch], ExpireSession),
     "reap": (Reap, lambda o: [o.path, o.czxid, o.mzxid, o.pzxid], Reap),
+    "watch": (WatchSubtree, lambda o: [o.path, o.gateway], WatchSubtree),
+    "unwatch": (UnwatchSubtree, lambda o: [o.path, o.gateway], UnwatchSubtree),
+    "list": (ListChildren, lambda o: [o.path], ListChildren),
 }
 _TAGS = {kind: tag for tag, (kind, _, _) in _OPERATIONS.items()}
 

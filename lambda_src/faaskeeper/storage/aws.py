@@ -45,8 +45,9 @@ class Aws(Protocol):
 
 
 _BY_CODE: dict[str, type[AwsError]] = {
-    "ConditionalCheckFailedException": ConditionFailed,
     "TransactionConflictException": Conflict,
+    # an earlier try with the same token is still under way
+    "TransactionInProgressException": Unavailable,
     "ProvisionedThroughputExceededException": Throttled,
     "ThrottlingException": Throttled,
     "RequestLimitExceeded": Throttled,
@@ -95,6 +96,8 @@ def typed_error(service: str, operation: str, error: Exception) -> AwsError:
                     for reason in response.get("CancellationReasons", [])
                 ),
             )
+        if code == "ConditionalCheckFailedException":
+            return ConditionFailed(service, operation, code, message, item=response.get("Item"))
         kind = _BY_CODE.get(code)
         if kind is None and response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
             kind = Unavailable

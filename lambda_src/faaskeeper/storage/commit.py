@@ -23,6 +23,7 @@ from faaskeeper.storage.keys import (
     gateway_session_key,
     head_key,
     node_key,
+    recursive_key,
     session_key,
     value_key,
 )
@@ -46,6 +47,10 @@ MOST_ITEMS = 100
 """Of one transaction, the head included (DynamoDB limit)."""
 MOST_BYTES = 3_500_000
 """Of one transaction; DynamoDB's limit is 4 MB, counted its own way."""
+MOST_KEY_BYTES = 200_000
+"""Of the keys that the head lists; an item ends at 400 KB."""
+MOST_ITEM_BYTES = 390_000
+"""Of one item; DynamoDB's limit is 400 KB."""
 
 _FIRES: Mapping[EventKind, tuple[str, ...]] = {
     EventKind.CREATED: (WATCH_DATA,),
@@ -57,10 +62,12 @@ _FIRES: Mapping[EventKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Events that some gateway watches, and the sets (path, attribute) that name the gateways after the commit."""
+    """Events that some gateway watches; the sets (path, attribute) that name the gateways after the commit, and the
+    gateways that watch whole subtrees."""
 
     events: tuple[Event, ...] = ()
     sets: tuple[tuple[str, str], ...] = ()
+    gateways: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -70,13 +77,22 @@ class Plan:
     keys: list[Key] = field(default_factory=list[Key])
     actions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     checks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    sizes: list[int] = field(default_factory=list[int])
     watched: Watched = field(default_factory=Watched)
-    size: int = 0
 
     @property
     def fits(self) -> bool:
         """Whether one transaction can hold it, head included."""
-        return len(self.actions) + len(self.checks) < MOST_ITEMS and self.size < MOST_BYTES
+        return (
+            len(self.actions) + len(self.checks) < MOST_ITEMS
+            and sum(self.sizes) < MOST_BYTES
+            and sum(key.size for key in self.keys) < MOST_KEY_BYTES
+        )
+
+    @property
+    def storable(self) -> bool:
+        """Whether each of its items is one that DynamoDB takes."""
+        return max(self.sizes, default=0) < MOST_ITEM_BYTES
 
 
 def plan(
@@ -84,20 +100,31 @@ def plan(
     state: State,
     snapshot: Snapshot,
     events: Iterable[Event],
-    recursive: Iterable[str],
+    recursive: Mapping[str, frozenset[str]],
     zxid: int,
     time: int,
+    *,
+    conditional: bool = True,
 ) -> Plan:
     """The writes that bring storage from ``snapshot`` to ``state``, in a transaction that ends at ``zxid``.
 
-    ``recursive`` are the paths with persistent-recursive watches: what happens below them is recorded too.
-    ``time`` (ms) dates tombstones.
+    ``recursive`` are the gateways with persistent-recursive watches, by path: what happens below it concerns them too.
+    ``time`` (ms) dates tombstones. Without ``conditional`` no watch set may stop it: all are moved as they are.
     """
-    writer = _Writer(service, snapshot)
+    writer = _Writer(service, snapshot, conditional)
     by_path: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_path[event.path].append(event)
-    roots = frozenset(recursive)
+    roots = {path: set(gateways) for path, gateways in recursive.items()}
+    for path, gateway, present in state.changed_subtree_watches():
+        if present:
+            # its watch counts from the zxid of its registration, so it may fire in this very transaction
+            roots.setdefault(path, set()).add(gateway)
+            attributes = {"path": string(path), "gateway": string(gateway)}
+            writer.put(recursive_key(path, gateway), attributes)
+        else:
+            writer.delete(recursive_key(path, gateway))
+    gateways: set[str] = set()
     fired: list[Event] = []
     sets: list[tuple[str, str]] = []
     assumed = state.assumed_missing
@@ -106,7 +133,9 @@ def plan(
         item = snapshot.items.get(path) or NodeItem(path, {})
         watched = writer.node(path, item, after, happened, zxid, time, assumed_missing=path in assumed)
         sets.extend((path, FIRED.get(name, name)) for name in watched)
-        if watched or _below(path, roots):
+        concerned = watching_above(path, roots) if happened else set[str]()
+        gateways |= concerned
+        if watched or concerned:
             fired.extend(happened)
         writer.edge(path, before, after)
         writer.ephemeral(path, before, after)
@@ -120,40 +149,54 @@ def plan(
         fired.sort(key=lambda event: order[id(event)])
         for part, record in enumerate(event_records(fired)):
             writer.put(event_key(zxid, part), {"events": string(record), "time": number(time)})
-        result.watched = Watched(tuple(fired), tuple(sets))
+        result.watched = Watched(tuple(fired), tuple(sets), frozenset(gateways))
     return result
 
 
 def transaction(service: Service, plan: Plan, previous: Head | None, head: Head) -> list[dict[str, Any]]:
     """TransactItems: the head first, then the plan's writes. ``head.keys`` must be the plan's."""
+    return [head_update(service, head.attributes(), previous), *plan.actions, *plan.checks]
+
+
+def head_update(
+    service: Service,
+    attributes: Mapping[str, Attribute],
+    expected: Head | tuple[str, int] | None,
+    removed: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The write of the head that orders a transaction. ``expected`` is the head it follows; None for the first;
+    (journal, step) inside a journal."""
     names: dict[str, str] = {}
     values: dict[str, Attribute] = {}
-    update = _set_expression(head.attributes(), names, values)
-    if previous is None:
-        condition = "attribute_not_exists(#expected)"
+    update = _set_expression(attributes, names, values)
+    if removed:
+        update += f" REMOVE {', '.join(_name(name, names) for name in removed)}"
+    if expected is None:
+        condition = "attribute_not_exists(pk)"
+    elif isinstance(expected, Head):
+        condition = "#zxid = :expected AND attribute_not_exists(#journal)"
+        names |= {"#zxid": "zxid", "#journal": "journal"}
+        values[":expected"] = number(expected.zxid)
     else:
-        condition = "#expected = :expected"
-        values[":expected"] = number(previous.zxid)
-    names["#expected"] = "zxid"
+        condition = "#journal = :expected AND #journal_step = :expected_step"
+        names |= {"#journal": "journal", "#journal_step": "journal_step"}
+        values |= {":expected": string(expected[0]), ":expected_step": number(expected[1])}
     key = head_key()
-    return [
-        {
-            "Update": {
-                "TableName": key.table_name(service),
-                "Key": key.attributes,
-                "UpdateExpression": update,
-                "ConditionExpression": condition,
-                "ExpressionAttributeNames": names,
-                "ExpressionAttributeValues": values,
-            }
-        },
-        *plan.actions,
-        *plan.checks,
-    ]
+    return {
+        "Update": {
+            "TableName": key.table_name(service),
+            "Key": key.attributes,
+            "UpdateExpression": update,
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+        }
+    }
 
 
 class _Writer:
-    def __init__(self, service: Service, snapshot: Snapshot) -> None:
+    def __init__(self, service: Service, snapshot: Snapshot, conditional: bool) -> None:
+        self._conditional = conditional
         self._service = service
         self._snapshot = snapshot
         self.plan = Plan()
@@ -201,7 +244,7 @@ class _Writer:
         watched: list[str] = []
         sets = dict.fromkeys(name for event in happened for name in _FIRES[event.kind])
         for name in (*sets, *((WATCH_STAY,) if happened else ())):
-            if item.watchers(name):
+            if item.watchers(name) or not self._conditional:
                 watched.append(name)
                 if name in FIRED:
                     moves.append((name, FIRED[name]))
@@ -277,18 +320,18 @@ class _Writer:
     def _add(self, key: Key, action: str, parameters: dict[str, Any], size: int) -> None:
         self.plan.keys.append(key)
         self.plan.actions.append({action: {"TableName": key.table_name(self._service), **parameters}})
-        self.plan.size += size + len(key.partition) + len(key.sort) + 100
+        self.plan.sizes.append(size + key.size + 100)
 
 
-def _below(path: str, roots: frozenset[str]) -> bool:
-    if not roots:
-        return False
-    while True:
-        if path in roots:
-            return True
+def watching_above(path: str, roots: Mapping[str, set[str]]) -> set[str]:
+    """The gateways that watch the subtree of ``path`` or of one above it."""
+    found: set[str] = set()
+    while roots:
+        found |= roots.get(path, set())
         if path == "/":
-            return False
+            break
         path = path.rsplit("/", 1)[0] or "/"
+    return found
 
 
 def _name(attribute: str, names: dict[str, str]) -> str:

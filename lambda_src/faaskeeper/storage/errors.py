@@ -18,7 +18,14 @@ class AwsError(Exception):
 
 
 class ConditionFailed(AwsError):
-    """A condition expression did not hold (ConditionalCheckFailedException)."""
+    """A condition expression did not hold (ConditionalCheckFailedException). ``item`` is what it was held against,
+    if the call asked for it (ReturnValuesOnConditionCheckFailure) and there is one."""
+
+    def __init__(
+        self, service: str, operation: str, code: str, message: str = "", *, item: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(service, operation, code, message)
+        self.item: dict[str, Any] = item or {}
 
 
 class Conflict(AwsError):

@@ -25,6 +25,7 @@ GATEWAY = "gateway"
 GATEWAY_SESSION_PREFIX = "session#"
 HEAD = "head"
 EVENT = "event"
+RECURSIVE = "recursive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Key:
 
     def table_name(self, service: Service) -> str:
         return str(getattr(service, self.table))
+
+    @property
+    def size(self) -> int:
+        """Bytes, about, that it takes in the head."""
+        return len(self.partition) + len(self.sort) + 20
 
     @property
     def attributes(self) -> dict[str, Attribute]:
@@ -91,6 +97,11 @@ def head_key() -> Key:
 def event_key(zxid: int, part: int = 0) -> Key:
     """The events of the transaction that ends at ``zxid``; ``part`` counts items when they do not fit into one."""
     return Key("ledger", EVENT, f"{event_sort(zxid)}#{part}")
+
+
+def recursive_key(path: str, gateway: str) -> Key:
+    """A gateway with a persistent-recursive watch on ``path``; both are in attributes too."""
+    return Key("ledger", RECURSIVE, f"{sha256(path.encode()).hexdigest()}#{gateway}")
 
 
 def event_sort(zxid: int) -> str:

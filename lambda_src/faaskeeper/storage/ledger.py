@@ -7,7 +7,8 @@ complete, that is, fully visible.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
@@ -15,7 +16,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import TransactionCancelled
-from faaskeeper.storage.keys import EVENT, Key, event_sort, head_key, pack_key, unpack_key
+from faaskeeper.storage.keys import EVENT, RECURSIVE, Key, event_sort, head_key, pack_key, unpack_key
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import passing, repeat
 from faaskeeper.znode.model import Event
@@ -42,7 +43,8 @@ class Head:
     last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
     ``recursive_epoch`` changes with the set of recursive watches. ``detached`` are the (gateway, session, epoch)
     whose connections that transaction cut off. ``queue`` names the requests queue that ``applied`` counts in: in a
-    service restored from a backup it is another one, and its positions start anew.
+    service restored from a backup it is another one, and its positions start anew. ``journal`` and ``journal_step``
+    are there while a transaction is carried out in steps (see ``journal``).
     """
 
     zxid: int
@@ -54,9 +56,11 @@ class Head:
     recursive_epoch: int = 0
     detached: tuple[tuple[str, int, int], ...] = ()
     queue: str = ""
+    journal: str = ""
+    journal_step: int = 0
 
     def attributes(self) -> dict[str, Attribute]:
-        """What a transaction sets; ``floor`` is the janitor's and not among them."""
+        """What a transaction sets: neither ``floor``, which is the janitor's, nor the journal."""
         return {
             "zxid": number(self.zxid),
             "base": number(self.base),
@@ -84,6 +88,8 @@ def head_of(item: Item) -> Head:
         recursive_epoch=get_number(item, "recursive_epoch"),
         detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),
         queue=get_string(item, "queue"),
+        journal=get_string(item, "journal"),
+        journal_step=get_number(item, "journal_step"),
     )
 
 
@@ -98,8 +104,9 @@ async def read_head(aws: Aws, service: Service) -> Head | None:
     return head_of(response["Item"]) if "Item" in response else None
 
 
-async def confirm_complete(aws: Aws, service: Service, head: Head) -> bool:
-    """Whether ``head`` is still the head and all that its transaction wrote is visible.
+async def confirm_complete(aws: Aws, service: Service, head: Head, keys: Sequence[Key] | None = None) -> bool:
+    """Whether ``head`` is still the head and all that its transaction wrote is visible. ``keys``, if given, stand for
+    ``head.keys``.
 
     TransactGetItems is refused while a transaction is under way on any of its items (DynamoDB's isolation of
     transactions), so its success with the same head says both.
@@ -110,14 +117,15 @@ async def confirm_complete(aws: Aws, service: Service, head: Head) -> bool:
             "transact_get_items",
             TransactItems=[
                 {"Get": {"TableName": key.table_name(service), "Key": key.attributes}}
-                for key in (head_key(), *head.keys)
+                for key in (head_key(), *(head.keys if keys is None else keys))
             ],
         )
     except TransactionCancelled as error:
         if passing(error):
             return False
         raise
-    return head_of(response["Responses"][0]["Item"]).zxid == head.zxid
+    now = head_of(response["Responses"][0]["Item"])
+    return (now.zxid, now.journal, now.journal_step) == (head.zxid, head.journal, head.journal_step)
 
 
 async def read_events(aws: Aws, service: Service, after: int, upto: int) -> list[Event]:
@@ -133,6 +141,20 @@ async def read_events(aws: Aws, service: Service, after: int, upto: int) -> list
         },
     )
     return [unpack_event(packed) for item in items for packed in json.loads(get_string(item, "events"))]
+
+
+async def read_recursive(aws: Aws, service: Service) -> dict[str, frozenset[str]]:
+    """Ids of the gateways with persistent-recursive watches, by path."""
+    items = await query_all(
+        aws,
+        TableName=service.ledger,
+        KeyConditionExpression="pk = :recursive",
+        ExpressionAttributeValues={":recursive": string(RECURSIVE)},
+    )
+    gateways: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        gateways[get_string(item, "path")].add(get_string(item, "gateway"))
+    return {path: frozenset(ids) for path, ids in gateways.items()}
 
 
 def event_records(events: Iterable[Event]) -> list[str]:

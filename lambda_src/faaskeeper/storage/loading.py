@@ -14,7 +14,7 @@ from faaskeeper.storage.errors import Throttled
 from faaskeeper.storage.keys import KEY_NAMES, Key, gateway_key, node_key, session_key
 from faaskeeper.storage.retry import delay, repeat
 from faaskeeper.storage.sessions import ALIVE, gateway_of, list_ephemerals, session_of
-from faaskeeper.storage.znodes import NodeItem
+from faaskeeper.storage.znodes import NodeItem, read_children
 from faaskeeper.znode.model import Session
 from faaskeeper.znode.state import State
 
@@ -22,14 +22,20 @@ _MOST_KEYS = 100
 _ROUNDS = 8
 
 
+class Moved(Exception):
+    """Another transaction went on while this one loaded: load again, from its head."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to load: node paths, session ids, ids of sessions whose ephemerals are listed, gateway ids."""
+    """What to load: node paths, session ids, ids of sessions whose ephemerals are listed, gateway ids, paths whose
+    children are listed."""
 
     paths: frozenset[str] = frozenset()
     sessions: frozenset[int] = frozenset()
     ephemerals: frozenset[int] = frozenset()
     gateways: frozenset[str] = frozenset()
+    children: frozenset[str] = frozenset()
 
     def __or__(self, other: Wanted) -> Wanted:
         return Wanted(
@@ -37,18 +43,8 @@ class Wanted:
             self.sessions | other.sessions,
             self.ephemerals | other.ephemerals,
             self.gateways | other.gateways,
+            self.children | other.children,
         )
-
-    def __sub__(self, other: Wanted) -> Wanted:
-        return Wanted(
-            self.paths - other.paths,
-            self.sessions - other.sessions,
-            self.ephemerals - other.ephemerals,
-            self.gateways - other.gateways,
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.paths or self.sessions or self.ephemerals or self.gateways)
 
 
 @dataclass(slots=True)
@@ -59,16 +55,19 @@ class Snapshot:
     sessions: dict[int, Session | None] = field(default_factory=dict[int, "Session | None"])
     ephemerals: dict[int, list[str]] = field(default_factory=dict[int, "list[str]"])
     alive: dict[str, bool] = field(default_factory=dict[str, bool])
+    children: dict[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
 
     def state(self) -> State:
-        return State({path: item.znode for path, item in self.items.items()}, self.sessions, self.ephemerals)
+        return State(
+            {path: item.znode for path, item in self.items.items()}, self.sessions, self.ephemerals, self.children
+        )
 
 
 async def load(aws: Aws, service: Service, wanted: Wanted, into: Snapshot) -> None:
     """Adds what is ``wanted`` to ``into``. One BatchGetItem for up to 100 items, all strongly consistent.
 
     BatchGetItem may see a transaction half done: the caller knows that none is under way, or lets the condition
-    on the head find out.
+    on the head find out. Raises Moved when a listing shows that one was.
     """
     keys = [
         *(node_key(path) for path in sorted(wanted.paths)),
@@ -81,6 +80,11 @@ async def load(aws: Aws, service: Service, wanted: Wanted, into: Snapshot) -> No
         asyncio.gather(*(batch_get(aws, service, group) for group in groups)),
         asyncio.gather(*(list_ephemerals(aws, service, session) for session in ephemerals)),
     )
+    for path in sorted(wanted.children):
+        listing = await read_children(aws, service, path)
+        if listing is None:
+            raise Moved(path)
+        into.children[path] = listing.names
     items: dict[Key, Item] = {}
     for part in loaded:
         items |= part

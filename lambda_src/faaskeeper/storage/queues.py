@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
+from faaskeeper.storage.blobs import read_blob, write_blob
 from faaskeeper.storage.retry import repeat
 
 REQUEST_GROUP = "requests"
 """The one message group: SQS gives a total order within it, and so the order of all writes."""
+MOST_BYTES = 900_000
+"""Of a message's body; SQS takes 1 MiB."""
+_CLAIM = "claim:"
 MOST_DELAY = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
@@ -29,12 +35,13 @@ async def send_request(aws: Aws, service: Service, body: str, deduplication_id: 
     Every try is byte-identical and carries the same deduplication id, so SQS keeps one; ``seconds`` must stay
     well below the five minutes for which SQS remembers it.
     """
+    fitting = await _check_in(aws, service, body)
     response = await repeat(
         lambda: aws.call(
             "sqs",
             "send_message",
             QueueUrl=service.requests,
-            MessageBody=body,
+            MessageBody=fitting,
             MessageGroupId=REQUEST_GROUP,
             MessageDeduplicationId=deduplication_id,
         ),
@@ -45,7 +52,25 @@ async def send_request(aws: Aws, service: Service, body: str, deduplication_id: 
 
 async def send_reply(aws: Aws, service: Service, gateway: str, body: str) -> None:
     """Raises NotFound if the gateway's queue is gone."""
-    await repeat(lambda: aws.call("sqs", "send_message", QueueUrl=reply_queue_url(service, gateway), MessageBody=body))
+    url = reply_queue_url(service, gateway)
+    fitting = await _check_in(aws, service, body)
+    await repeat(lambda: aws.call("sqs", "send_message", QueueUrl=url, MessageBody=fitting))
+
+
+async def _check_in(aws: Aws, service: Service, body: str) -> str:
+    """A message that fits: a body above the limit goes into the bucket, and its key on the way (claim check)."""
+    if len(body) <= MOST_BYTES:
+        return body
+    key = f"{BLOB_PREFIX}messages/{uuid4().hex}"
+    await write_blob(aws, service, key, body.encode())
+    return f"{_CLAIM}{key}"
+
+
+async def check_out(aws: Aws, service: Service, body: str) -> str:
+    """What was sent, of a message's body as it was received. Raises NotFound for a claim nobody keeps any more."""
+    if not body.startswith(_CLAIM):
+        return body
+    return (await read_blob(aws, service, body.removeprefix(_CLAIM))).decode()
 
 
 async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> None:

@@ -22,12 +22,15 @@ from faaskeeper.znode.operations import (
     CreateSession,
     Delete,
     ExpireSession,
+    ListChildren,
     Multi,
     Operation,
     Outcome,
     Reap,
     SetAcl,
     SetData,
+    UnwatchSubtree,
+    WatchSubtree,
 )
 from faaskeeper.znode.state import State
 
@@ -72,6 +75,8 @@ def apply(state: State, operation: Operation, caller: Caller, zxid: int, time: i
     else:
         outcome = transaction.run(operation)
     if not fork.has_changes:
+        if outcome.names is not None:
+            return Applied(outcome, changed=False)
         return _unchanged(zxid, None if outcome.results is None else [result.code for result in outcome.results])
     state.merge(fork)
     return Applied(outcome, tuple(transaction.events))
@@ -115,6 +120,11 @@ class _Transaction:
                 return self._expire_session(operation)
             case Reap():
                 return self._reap(operation)
+            case WatchSubtree() | UnwatchSubtree():
+                self._state.put_subtree_watch(operation.path, operation.gateway, isinstance(operation, WatchSubtree))
+                return Outcome(Code.OK, self._zxid)
+            case ListChildren():
+                return self._list_children(operation)
             case Multi():
                 raise ZnodeError(Code.MARSHALLING_ERROR, "a multi inside a multi")
 
@@ -252,6 +262,12 @@ class _Transaction:
             raise ZnodeError(Code.NOT_EMPTY, reap.path)
         self._remove(reap.path, node)
         return Outcome(Code.OK, self._zxid)
+
+    def _list_children(self, listing: ListChildren) -> Outcome:
+        node = self._existing(listing.path)
+        acls.check(node.acl, Permission.READ, self._caller)
+        names = self._state.child_names(listing.path)
+        return Outcome(Code.OK, self._zxid - 1, stat=node.stat, names=tuple(names))
 
     def _existing(self, path: str) -> Znode:
         # No node is at an invalid path, so storage need not be able to look there.

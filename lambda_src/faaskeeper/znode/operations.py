@@ -103,6 +103,29 @@ class Reap:
     pzxid: int
 
 
+@dataclass(frozen=True, slots=True)
+class WatchSubtree:
+    """By a gateway: from this zxid on it is told of every change at or below ``path``."""
+
+    path: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnwatchSubtree:
+    """By the gateway, or by the janitor for one that is dead."""
+
+    path: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListChildren:
+    """By a gateway whose own listings keep meeting changes: the names, read between two transactions."""
+
+    path: str
+
+
 Operation: TypeAlias = (
     Create
     | Delete
@@ -115,6 +138,9 @@ Operation: TypeAlias = (
     | CloseSession
     | ExpireSession
     | Reap
+    | WatchSubtree
+    | UnwatchSubtree
+    | ListChildren
 )
 
 
@@ -127,6 +153,7 @@ class Outcome:
     ``results`` are a multi's sub-operations, in order: when it failed, OK before the failing one, its code, then
     RUNTIME_INCONSISTENCY, while ``code`` itself stays OK (DataTree.processTxn, FinalRequestProcessor).
     ``session`` describes what createSession and attachSession granted: timeout in ms and attach epoch.
+    ``names`` are the children that ListChildren found.
     """
 
     code: Code
@@ -135,3 +162,4 @@ class Outcome:
     stat: Stat | None = None
     results: tuple[Outcome, ...] | None = None
     session: tuple[int, int] | None = None
+    names: tuple[str, ...] | None = None

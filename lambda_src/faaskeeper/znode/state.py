@@ -13,20 +13,32 @@ from faaskeeper.znode.model import Session, Znode
 
 
 class NotLoaded(LookupError):
-    """The operation needs something the State was not given: load ``path`` or ``session`` and apply again."""
+    """The operation needs something the State was not given: load that and apply again.
 
-    def __init__(self, *, path: str | None = None, session: int | None = None, ephemerals: int | None = None) -> None:
-        super().__init__(f"path={path!r} session={session} ephemerals={ephemerals}")
+    One of: the node at ``path``, a ``session``, the ``ephemerals`` of a session, the names of a path's ``children``.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        session: int | None = None,
+        ephemerals: int | None = None,
+        children: str | None = None,
+    ) -> None:
+        super().__init__(f"path={path!r} session={session} ephemerals={ephemerals} children={children!r}")
         self.path = path
         self.session = session
         self.ephemerals = ephemerals
+        self.children = children
 
 
 class State:
     """Loaded nodes and sessions with an overlay of changes.
 
     ``nodes`` maps each loaded path to its Znode, or to None where none exists; ``sessions`` likewise;
-    ``ephemerals`` maps a session to the paths it owns in storage, loaded for sessions that are being closed.
+    ``ephemerals`` maps a session to the paths it owns in storage, loaded for sessions that are being closed;
+    ``children`` maps a path to the names of its children in storage, loaded for listings.
     """
 
     def __init__(
@@ -34,10 +46,13 @@ class State:
         nodes: Mapping[str, Znode | None] | None = None,
         sessions: Mapping[int, Session | None] | None = None,
         ephemerals: Mapping[int, Iterable[str]] | None = None,
+        children: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
         self._loaded_nodes = dict(nodes or {})
         self._loaded_sessions = dict(sessions or {})
         self._loaded_ephemerals = {owner: frozenset(paths) for owner, paths in (ephemerals or {}).items()}
+        self._loaded_children = {path: frozenset(names) for path, names in (children or {}).items()}
+        self._subtrees: dict[tuple[str, str], bool] = {}
         self._nodes: dict[str, Znode | None] = {}
         self._sessions: dict[int, Session | None] = {}
         self._assumed: set[str] = set()
@@ -94,11 +109,27 @@ class State:
                     paths.discard(path)
         return sorted(paths)
 
+    def child_names(self, path: str) -> list[str]:
+        """Names of the children of ``path`` now, sorted. Raises NotLoaded."""
+        root = self._root()
+        if path not in root._loaded_children:
+            raise NotLoaded(children=path)
+        names = set(root._loaded_children[path])
+        prefix = "/" if path == "/" else f"{path}/"
+        for layer in self._layers():
+            for child, node in layer._nodes.items():
+                if child.startswith(prefix) and child != "/" and "/" not in child[len(prefix) :]:
+                    (names.discard if node is None else names.add)(child[len(prefix) :])
+        return sorted(names)
+
     def put(self, path: str, node: Znode | None) -> None:
         self._nodes[path] = node
 
     def put_session(self, session_id: int, session: Session | None) -> None:
         self._sessions[session_id] = session
+
+    def put_subtree_watch(self, path: str, gateway: str, present: bool) -> None:
+        self._subtrees[path, gateway] = present
 
     def fork(self) -> State:
         """A State on top of this one; its changes reach this one with ``merge``, or are dropped with it."""
@@ -110,11 +141,12 @@ class State:
         assert fork._parent is self
         self._nodes.update(fork._nodes)
         self._sessions.update(fork._sessions)
+        self._subtrees.update(fork._subtrees)
 
     @property
     def has_changes(self) -> bool:
         """Whether anything was put here since this State, or this fork, was made."""
-        return bool(self._nodes or self._sessions)
+        return bool(self._nodes or self._sessions or self._subtrees)
 
     def changed_nodes(self) -> Iterator[tuple[str, Znode | None, Znode | None]]:
         """(path, before, after) of every node that a merged operation touched and that differs now.
@@ -132,6 +164,11 @@ class State:
             before = self._loaded_sessions.get(session_id)
             if before != after:
                 yield session_id, before, after
+
+    def changed_subtree_watches(self) -> Iterator[tuple[str, str, bool]]:
+        """(path, gateway, whether it watches now) of every watch on a subtree that was put."""
+        for (path, gateway), present in self._subtrees.items():
+            yield path, gateway, present
 
     @property
     def assumed_missing(self) -> frozenset[str]:

@@ -15,11 +15,14 @@ from faaskeeper.znode.operations import (
     CreateSession,
     Delete,
     ExpireSession,
+    ListChildren,
     Multi,
     Operation,
     Reap,
     SetAcl,
     SetData,
+    UnwatchSubtree,
+    WatchSubtree,
 )
 
 
@@ -59,10 +62,12 @@ def _paths(operation: Operation) -> Iterator[str]:
         case Delete(path=path) | Reap(path=path) if "/" in path:
             yield paths.parent(path)
             yield path
-        case SetData(path=path) | SetAcl(path=path) | Check(path=path):
+        case SetData(path=path) | SetAcl(path=path) | Check(path=path) | ListChildren(path=path):
             yield path
         case Multi(operations=operations):
             for each in operations:
                 yield from _paths(each)
         case Create() | Delete() | Reap() | CreateSession() | AttachSession() | CloseSession() | ExpireSession():
+            pass
+        case WatchSubtree() | UnwatchSubtree():
             pass

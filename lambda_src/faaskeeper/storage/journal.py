@@ -1,0 +1,90 @@
+"""Transactions too large for one TransactWriteItems: written down whole, then carried out in steps.
+
+From the step that puts the journal's key into the head until the one that takes it out, nobody commits anything
+else, and whoever finds the key carries on from the step that the head names. The zxid moves with the last step
+only, so readers, who wait for the zxid of whatever they see, see all or nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.attributes import Attribute, number, string
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.blobs import read_blob, write_blob
+from faaskeeper.storage.commit import MOST_BYTES, MOST_ITEMS, MOST_KEY_BYTES, Plan, head_update
+from faaskeeper.storage.keys import Key, pack_key, unpack_key
+from faaskeeper.storage.ledger import Head
+
+PREFIX = "journal/"
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """``steps`` are (keys, actions) of one TransactWriteItems each, ``head`` the attributes that the last one sets."""
+
+    key: str
+    steps: tuple[tuple[tuple[Key, ...], tuple[dict[str, Any], ...]], ...]
+    head: Mapping[str, Attribute]
+
+
+def journal_of(key: str, planned: Plan, head: Head) -> Journal:
+    """Cuts ``planned`` into steps that fit. ``head`` is the one that follows; its keys are set to the last step's."""
+    steps: list[tuple[list[Key], list[dict[str, Any]]]] = []
+    size = key_size = 0
+    for write_key, action, action_size in zip(planned.keys, planned.actions, planned.sizes, strict=True):
+        key_size += write_key.size
+        size += action_size
+        full = steps and (len(steps[-1][0]) >= MOST_ITEMS - 1 or size > MOST_BYTES or key_size > MOST_KEY_BYTES)
+        if not steps or full:
+            steps.append(([], []))
+            size, key_size = action_size, write_key.size
+        steps[-1][0].append(write_key)
+        steps[-1][1].append(action)
+    following = replace(head, keys=tuple(steps[-1][0]))
+    return Journal(key, tuple((tuple(keys), tuple(actions)) for keys, actions in steps), following.attributes())
+
+
+async def write_journal(aws: Aws, service: Service, journal: Journal) -> None:
+    steps = [[[pack_key(key) for key in keys], list(actions)] for keys, actions in journal.steps]
+    text = json.dumps({"steps": steps, "head": journal.head}, default=_pack_bytes)
+    await write_blob(aws, service, journal.key, text.encode())
+
+
+async def read_journal(aws: Aws, service: Service, key: str) -> Journal:
+    """Raises NotFound."""
+    document = json.loads(await read_blob(aws, service, key), object_hook=_unpack_bytes)
+    steps = tuple((tuple(unpack_key(k) for k in keys), tuple(actions)) for keys, actions in document["steps"])
+    return Journal(key, steps, document["head"])
+
+
+def opening(service: Service, planned: Plan, previous: Head, journal: Journal) -> list[dict[str, Any]]:
+    """TransactItems that put the journal into the head, if ``previous`` is still the head."""
+    attributes = {"journal": string(journal.key), "journal_step": number(0)}
+    return [head_update(service, attributes, previous), *planned.checks]
+
+
+def step(service: Service, journal: Journal, index: int) -> list[dict[str, Any]]:
+    """TransactItems of step ``index``, if it is the next."""
+    last = index == len(journal.steps) - 1
+    following = journal.head if last else {"journal_step": number(index + 1)}
+    removed = ("journal", "journal_step") if last else ()
+    return [
+        head_update(service, following, (journal.key, index), removed),
+        *journal.steps[index][1],
+    ]
+
+
+def _pack_bytes(value: object) -> dict[str, str]:
+    if not isinstance(value, bytes):
+        raise TypeError(f"{type(value).__name__} in a journal")
+    return {"base64": base64.b64encode(value).decode("ascii")}
+
+
+def _unpack_bytes(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
