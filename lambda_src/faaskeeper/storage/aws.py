@@ -19,6 +19,7 @@ import botocore.config
 import botocore.exceptions
 
 from faaskeeper.storage.errors import (
+    NO_CREDENTIALS,
     AccessDenied,
     AwsError,
     CancellationReason,
@@ -70,8 +71,6 @@ _BY_CODE: dict[str, type[AwsError]] = {
     "SignatureDoesNotMatch": AccessDenied,
 }
 
-NO_CREDENTIALS = "NoCredentials"
-"""The code of AccessDenied when there was nothing to sign the call with."""
 _NO_CREDENTIALS = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,

@@ -41,7 +41,10 @@ class NotFound(AwsError):
 
 
 class AccessDenied(AwsError):
-    """The caller has no permission, or no valid credentials."""
+    """The caller has no permission, or no valid credentials; ``code`` is NO_CREDENTIALS if it has none at all."""
+
+
+NO_CREDENTIALS = "NoCredentials"
 
 
 class Unavailable(AwsError):

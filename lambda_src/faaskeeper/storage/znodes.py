@@ -16,11 +16,10 @@ from faaskeeper.storage.attributes import (
     get_string,
     number,
     string,
-    string_set,
 )
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import ConditionFailed
 from faaskeeper.storage.keys import CHILD_PREFIX, NODE, node_key, value_key
+from faaskeeper.storage.primitives import AtomicSet, SetFull
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import repeat
 from faaskeeper.znode.children import add_child
@@ -208,49 +207,20 @@ async def register_watch(aws: Aws, service: Service, path: str, watch_set: str, 
 
     On a missing path this makes a placeholder. When MOST_WATCHERS are there already, EVERYBODY is added instead.
     """
-    key = node_key(path)
-
-    async def add(member: str, condition: str | None) -> NodeItem:
-        names = {"#set": watch_set}
-        values = {":member": string_set([member])}
-        parameters: dict[str, object] = {}
-        if condition is not None:
-            parameters["ConditionExpression"] = condition
-            values |= {":most": number(MOST_WATCHERS), ":id": string(member)}
-        response = await repeat(
-            lambda: aws.call(
-                "dynamodb",
-                "update_item",
-                TableName=service.znodes,
-                Key=key.attributes,
-                UpdateExpression="ADD #set :member",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
-                ReturnValues="ALL_NEW",
-                **parameters,
-            )
-        )
-        return NodeItem(path, response["Attributes"])
-
+    watchers = _watchers(aws, service, path, watch_set)
     try:
-        return await add(gateway, "attribute_not_exists(#set) OR size(#set) < :most OR contains(#set, :id)")
-    except ConditionFailed:
-        return await add(EVERYBODY, None)
+        return NodeItem(path, await watchers.add(gateway, most=MOST_WATCHERS))
+    except SetFull:
+        return NodeItem(path, await watchers.add(EVERYBODY))
 
 
 async def unregister_watch(aws: Aws, service: Service, path: str, watch_set: str, gateway: str) -> None:
     """Takes ``gateway`` out of a watch set. EVERYBODY stays: others may be meant by it."""
-    await repeat(
-        lambda: aws.call(
-            "dynamodb",
-            "update_item",
-            TableName=service.znodes,
-            Key=node_key(path).attributes,
-            UpdateExpression="DELETE #set :member",
-            ExpressionAttributeNames={"#set": watch_set},
-            ExpressionAttributeValues={":member": string_set([gateway])},
-        )
-    )
+    await _watchers(aws, service, path, watch_set).discard(gateway)
+
+
+def _watchers(aws: Aws, service: Service, path: str, watch_set: str) -> AtomicSet:
+    return AtomicSet(aws, service.znodes, node_key(path).attributes, watch_set)
 
 
 async def read_children(aws: Aws, service: Service, path: str) -> Listing | None:

@@ -89,26 +89,26 @@ class AtomicList:
 
     async def read(self) -> Entries:
         """One read unit."""
-        item = await self._item.read()
-        texts = tuple(str(entry["S"]) for entry in item.get(self._attribute, {}).get("L", ()))
-        return Entries(get_number(item, self._names["#first"]), texts)
+        return self._of(await self._item.read())
 
     async def trim(self, upto: int) -> None:
-        """Removes the entries at positions below ``upto``, as far as they are still there. One read unit and one
-        write unit for each hundred, and one more of each for every other trim that came in between."""
-        while True:
-            held = await self.read()
-            count = min(upto, held.end) - held.first
-            if count <= 0:
-                return
+        """Removes the entries at positions below ``upto``, as far as there are such. One read unit, and one write
+        unit for each hundred and for each other trim that came in between."""
+        held = await self.read()
+        while (count := min(upto, held.end) - held.first) > 0:
             count = min(count, _MOST_REMOVED)
             removed = ", ".join(f"#entries[{index}]" for index in reversed(range(count)))
             try:
-                await self._item.update(
+                item = await self._item.update(
                     f"REMOVE {removed} SET #first = :next",
                     self._names,
                     {":next": number(held.first + count), ":first": number(held.first)},
                     "#first = :first" if held.first else "attribute_not_exists(#first) OR #first = :first",
                 )
-            except ConditionFailed:
-                continue
+            except ConditionFailed as error:
+                item = error.item
+            held = self._of(item)
+
+    def _of(self, item: Item) -> Entries:
+        texts = tuple(str(entry["S"]) for entry in item.get(self._attribute, {}).get("L", ()))
+        return Entries(get_number(item, self._names["#first"]), texts)
