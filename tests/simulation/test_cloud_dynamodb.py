@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
 
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError, ConditionFailed, NotFound, TransactionCancelled
+from faaskeeper.storage.errors import AwsError, ConditionFailed, NotFound, Throttled, TransactionCancelled
 from tests.simulation.cloud import Cloud, Faults, Usage, run
 
 T = TypeVar("T")
@@ -319,10 +320,31 @@ def test_capacity_is_counted_as_aws_bills_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("spread", [False, True], ids=["one key", "many keys"])
+def test_a_partition_takes_a_thousand_write_units_a_second(spread: bool) -> None:
+    async def main() -> tuple[int, int]:
+        cloud = Cloud(limits=True, sdk_attempts=1)
+        cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
+        throttled = 0
+
+        async def write(number: int) -> None:
+            nonlocal throttled
+            await asyncio.sleep(number / 2000)
+            try:
+                await put(cloud.client("p"), f"p{number % 10}" if spread else "hot")
+            except Throttled:
+                throttled += 1
+
+        await asyncio.gather(*(write(number) for number in range(6000)))
+        return throttled, len(cloud.dynamodb.items("t"))
+
+    throttled, _ = run(1, main())
+    # three seconds at 2,000 a second: what a second's reserve and three seconds' allowance leave over
+    assert throttled == 0 if spread else 1500 < throttled < 2500
+
+
 def test_time_to_live_removes_an_item_some_time_after_its_moment() -> None:
     async def main() -> list[int]:
-        import asyncio
-
         cloud = Cloud()
         cloud.dynamodb.create_table("events", ("pk", "S"), ttl="expires")
         moment = int(cloud.process("p").clock()) + 100

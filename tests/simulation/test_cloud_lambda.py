@@ -364,15 +364,7 @@ def test_exactly_once_by_sequence_number_under_all_faults() -> None:
     for seed in range(SEEDS):
         faults = Faults.all(seed)
         cloud = run(seed, busy(faults, rounds=5), limit=10_000)
-        accepted = {
-            (record.process, record.operation)
-            for record in cloud.network.history
-            if record.operation == "send_message" and record.outcome == "ok"
-        }
-        assert accepted
-        counters = [item for item in cloud.dynamodb.items(TABLE) if item["pk"] == {"S": "counter"}]
-        sequence = cloud.sqs.queue("test", cloud.sqs.url("requests.fifo"))
-        assert sequence.messages() == []
-        assert int(counters[0]["n"]["N"]) <= 4 * 5
+        counter = next(item for item in cloud.dynamodb.items(TABLE) if item["pk"] == {"S": "counter"})
+        assert int(counter["n"]["N"]) == cloud.sqs.named("test", "requests.fifo").accepted > 0
         kinds |= {fault.kind for fault in faults.trace}
     assert {Kind.KILL_AFTER, Kind.STALL, Kind.LOST_ANSWER, Kind.EARLY_REDELIVERY} <= kinds

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import random
+import secrets
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,9 @@ from tests.simulation.cloud import (
     Killed,
     Livelock,
     OutOfTime,
+    Process,
     SimulationError,
+    SimulationLoop,
     run,
     running_loop,
 )
@@ -65,7 +71,9 @@ def test_a_program_that_does_not_end_runs_out_of_time() -> None:
         run(1, main(), limit=100)
 
 
-def test_a_program_that_spins_is_told_so() -> None:
+def test_a_program_that_spins_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimulationLoop, "callbacks_at_one_instant", 10_000)
+
     async def main() -> None:
         while True:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -92,6 +100,15 @@ def test_what_nobody_handles_is_kept() -> None:
         return [str(context["exception"]) for context in running_loop().unhandled]
 
     assert run(1, main()) == ["nobody looks"]
+
+
+def test_python_s_own_randomness_comes_from_the_seed() -> None:
+    async def main() -> tuple[float, str, bytes]:
+        return random.random(), str(uuid.uuid4()), secrets.token_bytes(8)
+
+    assert run(1, main()) == run(1, main()) != run(2, main())
+    assert os.urandom(8) != os.urandom(8)
+    assert secrets.token_bytes(8) != run(1, main())[2]
 
 
 def order_of(seed: int) -> list[str]:
@@ -248,3 +265,38 @@ def test_a_run_is_the_same_in_every_python_process() -> None:
     }
     assert len(digests) == 1
     assert len(digests.pop().strip()) == 64
+
+
+def test_the_tasks_of_killed_processes_stay_until_the_end() -> None:
+    """Were they collected, their ``finally`` blocks would run in the midst of the run."""
+
+    async def main() -> tuple[list[str], list[object]]:
+        cloud = Cloud()
+        cloud.ssm.parameters["/p"] = "v"
+        ran: list[str] = []
+
+        async def call(process: Process) -> None:
+            try:
+                await cloud.client(process).call("ssm", "get_parameter", Name="/p")
+            finally:
+                ran.append("cleaned up")
+
+        async def wait() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ran.append("cleaned up")
+
+        for number in range(20):
+            process = cloud.process(f"p{number}")
+            process.start(call(process))
+            process.start(wait())
+            await asyncio.sleep(0.001)
+            process.kill()
+        del process
+        gc.collect()
+        await asyncio.sleep(10)
+        gc.collect()
+        return list(ran), list(cloud.loop.unhandled)
+
+    assert run(1, main()) == ([], [])

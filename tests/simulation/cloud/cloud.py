@@ -8,6 +8,7 @@ from .client import Client, Network
 from .dynamodb import DynamoDb
 from .faults import Faults, Kind
 from .lambda_ import Instance, Lambda
+from .limits import Limits
 from .loop import running_loop
 from .mapping import Mapping
 from .process import Process
@@ -23,13 +24,15 @@ SDK_ATTEMPTS: Final = 2
 class Cloud:
     """Must be made inside ``loop.run``. Faults come from ``faults``, everything else from the loop's seed."""
 
-    def __init__(self, faults: Faults | None = None, *, sdk_attempts: int = SDK_ATTEMPTS) -> None:
+    def __init__(self, faults: Faults | None = None, *, sdk_attempts: int = SDK_ATTEMPTS, limits: bool = False) -> None:
+        """``limits``: AWS's throughput limits hold."""
         self.loop = running_loop()
         self.faults = faults if faults is not None else Faults.none()
         self.faults.follow(self.loop.time)
         self.usage = Usage()
-        self.dynamodb = DynamoDb(self.loop, self.faults, self.usage)
-        self.sqs = Sqs(self.loop, self.faults, self.usage)
+        enforced = Limits(enforced=limits)
+        self.dynamodb = DynamoDb(self.loop, self.faults, self.usage, enforced)
+        self.sqs = Sqs(self.loop, self.faults, self.usage, enforced)
         self.s3 = S3(self.loop, self.faults, self.usage)
         self.ssm = Ssm(self.usage)
         self.functions = Lambda(self.loop, self.faults, self.usage, self._make_instance)
@@ -52,9 +55,10 @@ class Cloud:
         """A seam without latency and call faults, for set-up and assertions."""
 
     def process(self, name: str, *, mortal: bool = False) -> Process:
-        """The process of that name, made at first use; ``mortal``: faults may kill and stall it."""
+        """The process of that name, made at first use and again after its death; ``mortal``: faults may kill and
+        stall it."""
         process = self._processes.get(name)
-        if process is None:
+        if process is None or process.dead:
             skew = self.faults.strike(Kind.CLOCK_SKEW, name)
             sign = 1.0 if self.faults.share() < 0.5 else -1.0
             process = Process(

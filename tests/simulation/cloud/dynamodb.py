@@ -9,6 +9,7 @@ from faaskeeper.storage.errors import AwsError
 
 from . import reads, writes
 from .faults import Faults
+from .limits import Limits
 from .loop import SimulationLoop
 from .service import Answer
 from .store import Store
@@ -29,8 +30,8 @@ _WRITES: Final = {
 class DynamoDb:
     """``create_table`` and ``items`` are for the harness; processes use the seam."""
 
-    def __init__(self, loop: SimulationLoop, faults: Faults, usage: Usage) -> None:
-        self._store = Store(loop, faults, usage, loop.stream("dynamodb"))
+    def __init__(self, loop: SimulationLoop, faults: Faults, usage: Usage, limits: Limits) -> None:
+        self._store = Store(loop, faults, usage, loop.stream("dynamodb"), limits)
         self._transactions = Transactions(self._store)
 
     def create_table(

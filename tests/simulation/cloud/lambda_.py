@@ -151,7 +151,11 @@ class Lambda:
             lambda: max(0.0, deadline - self.loop.time()),
         )
         event = json.loads(json.dumps(event))
-        process.when_killed(lambda: _fail(done, "Runtime.ExitError", f"{process.name} died"))
+
+        def crash() -> None:
+            _fail(done, "Runtime.ExitError", f"{process.name} died")
+
+        process.when_killed(crash)
         process.resume()
         process.post(self._begin, function, instance, event, context, delay=delay)
         timer = self.loop.call_at(deadline, self._time_out, instance, done)
@@ -162,6 +166,7 @@ class Lambda:
             raise
         finally:
             timer.cancel()
+            process.forget_when_killed(crash)
             self._retire(function, instance, self.loop.time() - begun)
 
     def _instance(self, function: Function) -> tuple[Instance, float]:
@@ -216,7 +221,6 @@ class Lambda:
 
     def _retire(self, function: Function, instance: Instance, seconds: float) -> None:
         instance.busy = False
-        instance.process.forget_mourners()
         if instance.process.dead:
             function.instances.remove(instance)
         self.usage.add("lambda.request")

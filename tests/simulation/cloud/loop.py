@@ -13,15 +13,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import os
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from .process import CURRENT, Process
+from .sockets import Sockets
 
 T = TypeVar("T")
 
-_CALLBACKS_WITHOUT_TIME_PASSING: Final = 1_000_000
 _UNWINDING_ROUNDS: Final = 1_000
 
 
@@ -74,6 +76,9 @@ class SimulationFuture(asyncio.Future[T]):
 class SimulationLoop(asyncio.BaseEventLoop):
     """``limit`` is the virtual time, in seconds, after which ``OutOfTime`` is raised."""
 
+    callbacks_at_one_instant = 1_000_000
+    """More is taken for a program that spins."""
+
     def __init__(self, seed: int | str, limit: float = float("inf")) -> None:
         super().__init__()
         self.seed = seed
@@ -89,6 +94,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self._cancelled_timers = 0
         self._ran_at_this_instant = 0
         self._processes: dict[Process, None] = {}
+        self.sockets = Sockets(self, self.stream("sockets"))
         self.set_task_factory(_make_task)
         self.set_exception_handler(lambda loop, context: self.unhandled.append(context))
         self.set_debug(False)
@@ -140,6 +146,18 @@ class SimulationLoop(asyncio.BaseEventLoop):
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         raise SimulationError(f"{func!r} was sent to a thread; threads have no place in a deterministic simulation")
+
+    async def create_server(
+        self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
+        """Listens on a simulated port; see ``sockets``. Raises OSError."""
+        return self.sockets.listen(protocol_factory, host or "127.0.0.1", port or 0)
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
+        """Connects to a simulated port. Raises OSError."""
+        return await self.sockets.connect(protocol_factory, host or "127.0.0.1", port)
 
     def requeue(self, handles: list[asyncio.Handle]) -> None:
         """Puts callbacks that a paused process held back into the queue."""
@@ -207,7 +225,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
         if len(ready) > 1:
             ready = self._choose_order(ready)
         self._ran_at_this_instant += len(ready)
-        if self._ran_at_this_instant > _CALLBACKS_WITHOUT_TIME_PASSING:
+        if self._ran_at_this_instant > self.callbacks_at_one_instant:
             raise Livelock(f"time stands still at {self._now}; " + self._describe_pending())
         for handle in ready:
             if handle._cancelled:  # pyright: ignore
@@ -267,17 +285,29 @@ def run(seed: int | str, coroutine: Coroutine[Any, Any, T], *, limit: float = fl
 
     Raises what it raises, Deadlock, Livelock, or OutOfTime after ``limit`` virtual seconds. Tasks that are still
     pending at the end, those of killed processes too, are cancelled: the calls they then make have no effect, but
-    judge by what ``coroutine`` returned, not by what they touch then. The ``random`` module is seeded too,
-    for code that draws its backoff from there.
+    judge by what ``coroutine`` returned, not by what they touch then.
     """
     loop = SimulationLoop(seed, limit)
-    outside = random.getstate()
-    random.seed(f"{seed}/module")
-    try:
-        return loop.run_until_complete(loop.create_task(coroutine))
-    finally:
+    with _seeded(seed):
         try:
-            loop.unwind()
+            return loop.run_until_complete(loop.create_task(coroutine))
         finally:
-            random.setstate(outside)
-            loop.close()
+            try:
+                loop.unwind()
+            finally:
+                loop.close()
+
+
+@contextmanager
+def _seeded(seed: int | str) -> Generator[None]:
+    """Makes the randomness that programs take from Python itself (random, secrets, uuid4) come from the seed."""
+    state = random.getstate()
+    system = os.urandom
+    stream = random.Random(f"{seed}/system").randbytes
+    random.seed(f"{seed}/module")
+    os.urandom = random._urandom = stream  # type: ignore[attr-defined, assignment]  # pyright: ignore
+    try:
+        yield
+    finally:
+        os.urandom = random._urandom = system  # type: ignore[attr-defined]  # pyright: ignore
+        random.setstate(state)

@@ -44,8 +44,9 @@ class Process:
         self._loop = loop
         self._paused_until = 0.0
         self._held: list[asyncio.Handle] = []
+        self._remains: set[asyncio.Task[Any]] = set()
         self._pending: dict[asyncio.Future[Any], None] = {}
-        self._mourners: list[Callable[[], None]] = []
+        self._mourners: dict[Callable[[], None], None] = {}
         loop.adopt(self)
 
     def clock(self) -> float:
@@ -90,21 +91,21 @@ class Process:
         if self.dead or self._loop.closing:
             return
         self.dead = self.blocked = True
-        self._held.clear()
+        self._remains = asyncio.all_tasks(self._loop)  # else the collector would close them, which runs their code
         pending, self._pending = self._pending, {}
         for future in pending:
             if not future.done():
                 future.set_exception(Killed(self.name))
                 future.exception()  # else asyncio complains that nobody looked
-        mourners, self._mourners = self._mourners, []
+        mourners, self._mourners = self._mourners, {}
         for mourner in mourners:
             mourner()
 
     def when_killed(self, callback: Callable[[], None]) -> None:
-        self._mourners.append(callback)
+        self._mourners[callback] = None
 
-    def forget_mourners(self) -> None:
-        self._mourners.clear()
+    def forget_when_killed(self, callback: Callable[[], None]) -> None:
+        self._mourners.pop(callback, None)
 
     def partition(self, seconds: float) -> None:
         """Cut off from AWS for that long: its requests are lost, and so are the answers to those under way."""
@@ -125,11 +126,11 @@ class Process:
         self._pending.pop(future, None)
 
     def hold(self, handle: asyncio.Handle) -> None:
-        """Keeps a callback until the pause ends; drops it if the process is dead."""
-        if not self.dead:
-            self._held.append(handle)
+        """Keeps a callback until the pause ends."""
+        self._held.append(handle)
 
     def release_for_unwinding(self) -> None:
+        """The run is over: lets everything go on, so that it can end."""
         self.blocked = False
         held, self._held = self._held, []
         self._loop.requeue(held)

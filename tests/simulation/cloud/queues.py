@@ -57,6 +57,8 @@ class Queue(Protocol):
     created: float
     attributes: dict[str, str]
     tags: dict[str, str]
+    accepted: int
+    """Messages ever accepted, duplicates that were dropped not counted; for assertions."""
 
     def add(self, message: Message) -> Message:
         """The message as accepted; an earlier one if this is a duplicate of it."""
@@ -89,6 +91,7 @@ class FifoQueue:
     chance: random.Random
     attributes: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, str] = field(default_factory=dict[str, str])
+    accepted: int = 0
     _groups: dict[str, list[Message]] = field(default_factory=dict[str, list[Message]])
     _recent: dict[str, Message] = field(default_factory=dict[str, Message])
     _sequence: int = _FIRST_SEQUENCE_NUMBER
@@ -103,6 +106,7 @@ class FifoQueue:
         self._recent[message.deduplication_id] = message
         self._forget_old(message.sent_at)
         self._groups.setdefault(message.group, []).append(message)
+        self.accepted += 1
         return message
 
     def _forget_old(self, now: float) -> None:
@@ -157,10 +161,12 @@ class StandardQueue:
     created: float
     attributes: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, str] = field(default_factory=dict[str, str])
+    accepted: int = 0
     _messages: dict[Message, None] = field(default_factory=dict[Message, None])
 
     def add(self, message: Message) -> Message:
         self._messages[message] = None
+        self.accepted += 1
         return message
 
     def receivable(self, now: float) -> list[Message]:

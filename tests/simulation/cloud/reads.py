@@ -107,6 +107,7 @@ def get(store: Store, operation: str, parameters: Mapping[str, Any], sent: float
     lookup = Lookup(store, operation, parameters)
     consistent = bool(parameters.get("ConsistentRead", False))
     version = _view(store, operation, sent, consistent=consistent, single=True)(lookup.cell)
+    _admit(store, operation, lookup.table, lookup.key[0], version.size)
     units = store.bill_read(lookup.table, version.size, consistent=consistent)
     item = lookup.projected(version.item)
     response: Response = {} if item is None else {"Item": item}
@@ -139,8 +140,10 @@ def batch_get(store: Store, operation: str, parameters: Mapping[str, Any], sent:
     for name, shared, key, lookup in order:
         consistent = bool(shared.get("ConsistentRead", False))
         version = views[consistent](lookup.cell)
-        if read + version.size > _BATCH_BYTES or store.faults.happens(
-            Kind.PARTIAL_BATCH, lambda lookup=lookup: f"{operation} {lookup.key}"
+        if (
+            read + version.size > _BATCH_BYTES
+            or not store.admits_read(lookup.table, lookup.key[0], version.size)
+            or store.faults.happens(Kind.PARTIAL_BATCH, lambda lookup=lookup: f"{operation} {lookup.key}")
         ):
             unprocessed.setdefault(name, {**shared, "Keys": []})["Keys"].append(key)
             continue
@@ -172,7 +175,9 @@ def query(store: Store, operation: str, parameters: Mapping[str, Any], sent: flo
                 f"Filter Expression can only contain non-primary key attributes: {sorted(forbidden)}"
             )
         cells = _in_span(table, span, paging.start, forward=bool(parameters.get("ScanIndexForward", True)))
-    return _page(store, operation, paging, cells, sent)
+    response, size = _page(store, operation, paging, cells, sent)
+    _admit(store, operation, table, span.partition, size)
+    return response
 
 
 def scan(store: Store, operation: str, parameters: Mapping[str, Any], sent: float) -> Response:
@@ -182,7 +187,7 @@ def scan(store: Store, operation: str, parameters: Mapping[str, Any], sent: floa
     with validating(operation):
         names, values = placeholders(parameters)
         paging = _Paging(table, parameters, names, values, None)
-    return _page(store, operation, paging, table.scan_from(paging.start), sent)
+    return _page(store, operation, paging, table.scan_from(paging.start), sent)[0]
 
 
 class _Paging:
@@ -219,7 +224,10 @@ class _Paging:
         self.count_only = parameters.get("Select") == "COUNT"
 
 
-def _page(store: Store, operation: str, paging: _Paging, cells: Iterable[tuple[Key, Cell]], sent: float) -> Response:
+def _page(
+    store: Store, operation: str, paging: _Paging, cells: Iterable[tuple[Key, Cell]], sent: float
+) -> tuple[Response, int]:
+    """The answer, and the bytes it took to read."""
     view = _view(store, operation, sent, consistent=paging.consistent)
     limit = paging.limit
     if store.faults.happens(Kind.SHORT_PAGE, operation):
@@ -248,7 +256,7 @@ def _page(store: Store, operation: str, paging: _Paging, cells: Iterable[tuple[K
         response["Items"] = items
     if last is not None and (more or scanned == limit):  # at the limit there may be nothing after it, as on AWS
         response["LastEvaluatedKey"] = copy_item(last)
-    return _with_capacity(response, paging.parameters, paging.table, units)
+    return _with_capacity(response, paging.parameters, paging.table, units), size
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +342,14 @@ def _in_span(table: Table, span: _Span, start: Key | None, *, forward: bool) -> 
     if span.prefix is not None:
         chosen = [sort for sort in chosen if sort.startswith(span.prefix)]
     return iter([((span.partition, sort), partition.cells[sort]) for sort in chosen])
+
+
+def _admit(store: Store, operation: str, table: Table, partition: Any, size: int) -> None:
+    """Raises Throttled."""
+    if not store.admits_read(table, partition, size):
+        raise Throttled(
+            "dynamodb", operation, "ProvisionedThroughputExceededException", f"over the limit of {partition!r}"
+        )
 
 
 def _with_capacity(response: Response, parameters: Mapping[str, Any], table: Table, units: float) -> Response:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from faaskeeper.storage.aws import Response
-from faaskeeper.storage.errors import AwsError, NotFound
+from faaskeeper.storage.errors import AwsError, NotFound, Throttled
 
 from .faults import Faults, Kind
+from .limits import FIFO_CALLS, Limits
 from .loop import SimulationLoop
 from .queues import NEVER, FifoQueue, Message, Queue, Settings, StandardQueue
 from .service import EPOCH, Answer, invalid
@@ -47,6 +48,7 @@ class Sqs:
     loop: SimulationLoop
     faults: Faults
     usage: Usage
+    limits: Limits
     chance: random.Random = field(init=False)
     _queues: dict[str, Queue] = field(default_factory=dict[str, Queue])
     _waiting: dict[Queue, list[Wait]] = field(default_factory=dict[Queue, list[Wait]])
@@ -62,6 +64,10 @@ class Sqs:
         method: Callable[[str, dict[str, Any]], Answer] | None = getattr(self, f"_{operation}", None)
         if method is None:
             raise AwsError("sqs", operation, "NotSimulated", "this operation is not simulated")
+        url = str(parameters.get("QueueUrl", ""))
+        kind = operation.removesuffix("_batch")
+        if url.endswith(".fifo") and not self.limits.admit(self.loop.time(), (url, kind), FIFO_CALLS, 1.0):
+            raise Throttled("sqs", operation, "RequestThrottled", f"over {FIFO_CALLS:.0f} calls a second")
         return method(operation, parameters)
 
     def url(self, name: str) -> str:

@@ -14,6 +14,7 @@ from faaskeeper.storage.errors import AwsError, NotFound
 from .evaluate import InvalidExpression
 from .expressions import Used, check_all_used, checked_values
 from .faults import Faults
+from .limits import READ_UNITS, WRITE_UNITS, Limits
 from .loop import SimulationLoop
 from .service import EPOCH, invalid
 from .tables import InvalidKey, Key, Table
@@ -30,6 +31,7 @@ class Store:
     faults: Faults
     usage: Usage
     random: random.Random
+    limits: Limits
     tables: dict[str, Table] = field(default_factory=dict[str, Table])
 
     @property
@@ -53,6 +55,16 @@ class Store:
         units = max(1, math.ceil(size / WRITE_UNIT)) * (2.0 if transactional else 1.0)
         self.usage.add_capacity(table.name, "write", units)
         return units
+
+    def admits_write(self, table: Table, key: Key, size: int, *, transactional: bool = False) -> bool:
+        """Whether a write of ``size`` bytes is within the limit of its partition."""
+        units = max(1, math.ceil(size / WRITE_UNIT)) * (2.0 if transactional else 1.0)
+        return self.limits.admit(self.now, ("write", table.name, key[0]), WRITE_UNITS, units)
+
+    def admits_read(self, table: Table, partition: Any, size: int) -> bool:
+        """Whether a read of ``size`` bytes is within the limit of its partition."""
+        units = max(1, math.ceil(size / READ_UNIT))
+        return self.limits.admit(self.now, ("read", table.name, partition), READ_UNITS, units)
 
     def expire_later(self, table: Table, key: Key) -> None:
         """Time to live: some time after the moment the item names, it goes, as a write like any other."""

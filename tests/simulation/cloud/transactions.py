@@ -145,9 +145,12 @@ class Transactions:
             if not action.allowed(old):
                 shown = action.parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
                 return CancellationReason("ConditionalCheckFailed", copy_item(old) if shown and old else {})
-            action.result(old)
+            new = action.result(old)
         except (InvalidExpression, InvalidValue):
             return CancellationReason("ValidationError")
+        size = max(action.cell.newest.size, item_size(new) if new is not None else 0)
+        if not store.admits_write(action.table, action.key, size, transactional=True):
+            return CancellationReason("ThrottlingError")
         return _FINE
 
     def _cancel(

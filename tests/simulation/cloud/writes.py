@@ -117,10 +117,19 @@ def write(store: Store, operation: str, parameters: Mapping[str, Any]) -> Respon
     with validating(operation):
         if not action.allowed(old.item):
             store.bill_write(action.table, old.size)
+            shown = parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
             raise ConditionFailed(
-                "dynamodb", operation, "ConditionalCheckFailedException", "The conditional request failed"
+                "dynamodb",
+                operation,
+                "ConditionalCheckFailedException",
+                "The conditional request failed",
+                item=copy_item(old.item) if shown and old.item else None,
             )
         item = action.result(old.item)
+    if not store.admits_write(action.table, action.key, max(old.size, item_size(item) if item is not None else 0)):
+        raise Throttled(
+            "dynamodb", operation, "ProvisionedThroughputExceededException", f"over the limit of {action.key[0]!r}"
+        )
     new = apply(store, action, store.now, item)
     units = store.bill_write(action.table, max(old.size, new.size))
     response = _returned_attributes(action, returned, old.item, item)
