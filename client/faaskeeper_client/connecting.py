@@ -1,10 +1,11 @@
 """kazoo on a service, without a server to run: the gateway is a thread of the program that uses it."""
 
 # kazoo has no type stubs
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import os
 import threading
@@ -36,10 +37,8 @@ def connect(
         zk.stop()
         zk.close()
 
-    Everything between ``start`` and ``stop`` is kazoo's own. ``close`` also lets go of the gateway, and is final.
-
     The gateway behind it runs in a thread of this process, on the loopback interface. Clients of the same service,
-    region, session and ``listen`` share one. It ends with the last client that is closed or garbage, and with the
+    region, session and ``listen`` share one. It ends with the last of them that is closed or garbage, and with the
     process: sessions that were not stopped live on until their timeout, as with any ZooKeeper. A forked child makes
     its own.
 
@@ -50,13 +49,11 @@ def connect(
     """
     if "hosts" in kazoo_options:
         raise TypeError("connect() chooses the hosts itself: name a service, or use KazooClient(hosts=...)")
-    address = Address.parse(listen) if listen else ANY_PORT
-    gateway = _gateway((service_name or DEFAULT_SERVICE, region, session, address))
     try:
-        return _Client(gateway, kazoo_options)
-    except BaseException:
-        gateway.release()
-        raise
+        address = Address.parse(listen) if listen else ANY_PORT
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"listen={listen!r}: {error}") from None
+    return _Client((service_name or DEFAULT_SERVICE, region, session, address), kazoo_options)
 
 
 _Key = tuple[str, str | None, boto3.session.Session | None, Address]
@@ -114,16 +111,33 @@ class _SharedGateway:
 
 
 class _Client(KazooClient):
-    def __init__(self, gateway: _SharedGateway, options: dict[str, Any]) -> None:
-        super().__init__(hosts=gateway.hosts, **options)
-        self._gateway = gateway
-        self._collected = weakref.finalize(self, gateway.collected)
-        self._collected.atexit = False
+    def __init__(self, key: _Key, options: dict[str, Any]) -> None:
+        self._key = key
+        gateway = _gateway(key)
+        try:
+            super().__init__(hosts=gateway.hosts, **options)
+        except BaseException:
+            gateway.release()
+            raise
+        self._hold(gateway)
+
+    def start_async(self) -> Any:
+        # kazoo closes a client whose start timed out, and its user may start it again
+        if not self._collected.alive:
+            gateway = _gateway(self._key)
+            self.set_hosts(gateway.hosts + (self.chroot or ""))
+            self._hold(gateway)
+        return super().start_async()
 
     def close(self) -> None:
         super().close()
         if self._collected.detach():
             self._gateway.release()
+
+    def _hold(self, gateway: _SharedGateway) -> None:
+        self._gateway = gateway
+        self._collected = weakref.finalize(self, gateway.collected)
+        self._collected.atexit = False
 
 
 _gateways: dict[_Key, _SharedGateway] = {}

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import boto3.session
-import botocore.config
-import botocore.exceptions
+from typing import TYPE_CHECKING, Any
 
 from faaskeeper.protocol.service import PARAMETER_PREFIX, InvalidService, Service
-from faaskeeper.storage.aws import NO_CREDENTIALS, typed_error
-from faaskeeper.storage.errors import AccessDenied, AwsError, NotFound
+from faaskeeper.storage.errors import NO_CREDENTIALS, AccessDenied, AwsError, NotFound
 
 DEFAULT_SERVICE = "faaskeeper"
 """What ``cdk deploy`` names a service that it is given no name for."""
 
-_CONFIG = botocore.config.Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 2})
+if TYPE_CHECKING:
+    import boto3.session
 
 
 class DiscoveryError(Exception):
@@ -45,10 +41,18 @@ def find_service(
 
     Raises ServiceNotFound, NoCredentials, NoPermission, WrongVersion, and DiscoveryError if AWS cannot be reached.
     """
+    # loaded here because the command line uses the errors above, and mostly no AWS
+    import boto3.session
+    import botocore.config
+    import botocore.exceptions
+
+    from faaskeeper.storage.aws import typed_error
+
+    config = botocore.config.Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 2})
     try:
         session = session or boto3.session.Session()
         region = region or session.region_name
-        client: Any = session.client("ssm", region_name=region, config=_CONFIG)  # pyright: ignore[reportUnknownMemberType]
+        client: Any = session.client("ssm", region_name=region, config=config)  # pyright: ignore[reportUnknownMemberType]
         return Service.from_json(client.get_parameter(Name=PARAMETER_PREFIX + name)["Parameter"]["Value"])
     except InvalidService as error:
         raise WrongVersion(str(error)) from error

@@ -1,0 +1,235 @@
+"""The ``faaskeeper`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from faaskeeper import __version__
+from faaskeeper.storage.errors import AwsError
+from faaskeeper.znode import paths
+from faaskeeper.znode.create_mode import MAX_TTL
+from faaskeeper.znode.model import Acl, Kind
+from faaskeeper_client.cli import commands, serve
+from faaskeeper_client.cli.commands import Command, Options, UsageError
+from faaskeeper_client.cli.output import parse_acl
+from faaskeeper_client.cli.transfer import InvalidDocument, TransferError
+from faaskeeper_client.cli.zookeeper import Failed, ServerUnreachable
+from faaskeeper_client.discovery import DEFAULT_SERVICE, DiscoveryError
+from faaskeeper_client.listening import Address, ListenError
+from faaskeeper_client.local.errors import CloudError
+
+DEFAULT_SERVER = "127.0.0.1:2181"
+FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+
+_EPILOG = """\
+exit status: 0 done, 1 it failed (no such znode, ...), 2 wrong usage, 3 the server or service cannot be reached
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    # docker, systemd and make end us with SIGTERM: the same way out as Ctrl-C
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has seen enough; the interpreter must not try to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except UsageError as error:
+        return _fail(error, USAGE)
+    except (ServerUnreachable, DiscoveryError, AwsError) as error:
+        return _fail(error, UNREACHABLE)
+    except (Failed, TransferError, InvalidDocument, ListenError, CloudError, OSError) as error:
+        return _fail(error, FAILED)
+    return 0
+
+
+def _fail(error: object, status: int) -> int:
+    print(f"faaskeeper: {error}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="faaskeeper",
+        description="ZooKeeper without servers, on AWS.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    endpoint = _endpoint_options()
+
+    def znode_command(name: str, command: Command, help: str, *, takes_path: bool = True) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(name, parents=[endpoint], help=help, description=f"{help}.")
+        if takes_path:
+            added.add_argument("path", type=_path, metavar="PATH")
+        added.set_defaults(run=serve.with_session(command))
+        return added
+
+    ls = znode_command("ls", commands.ls, "list the children of a znode")
+    ls.add_argument("-l", "--long", action="store_true", help="with size, version and owner")
+
+    tree = znode_command("tree", commands.tree, "show a znode and all below it")
+    tree.add_argument("--depth", type=_count, metavar="N", help="how many levels down")
+
+    znode_command("get", commands.get, "print the data of a znode")
+    znode_command("stat", commands.stat, "print the Stat and the ACL of a znode")
+
+    set_ = znode_command("set", commands.set_, "replace the data of a znode")
+    set_.add_argument("--version", type=_count, default=-1, metavar="N", help="only if the znode has this version")
+    _add_data(set_)
+
+    create = znode_command("create", commands.create, "make a znode and print its path", takes_path=False)
+    create.add_argument("path", type=_new_path, metavar="PATH")
+    _add_data(create)
+    kind = create.add_mutually_exclusive_group()
+    kind.add_argument(
+        "-e", "--ephemeral", dest="kind", action="store_const", const=Kind.EPHEMERAL, help="of this session: see --hold"
+    )
+    kind.add_argument(
+        "-c", "--container", dest="kind", action="store_const", const=Kind.CONTAINER, help="goes with its last child"
+    )
+    kind.add_argument("--ttl", type=_ttl, metavar="MS", help="goes when unchanged for so long and childless")
+    create.add_argument("-s", "--sequential", action="store_true", help="append a number that only grows")
+    create.add_argument("-p", "--parents", action="store_true", help="make missing znodes above it too")
+    create.add_argument("--hold", action="store_true", help="keep the session until Ctrl-C")
+    create.add_argument(
+        "--acl", type=_acl, action="append", metavar="SCHEME:ID:PERMS", help="such as world:anyone:r; may be repeated"
+    )
+
+    rm = znode_command("rm", commands.rm, "delete a znode")
+    rm.add_argument("-r", "--recursive", action="store_true", help="and all below it")
+    rm.add_argument("--version", type=_count, default=-1, metavar="N", help="only if the znode has this version")
+
+    watch = znode_command("watch", commands.watch, "print what changes at a znode, until Ctrl-C")
+    watch.add_argument("-r", "--recursive", action="store_true", help="and below it")
+
+    export = znode_command("export", commands.export, "write a subtree as JSON, with data and ACLs")
+    export.add_argument("--file", type=Path, metavar="FILE", help="instead of standard output")
+
+    import_ = znode_command(
+        "import", commands.import_, "make a subtree from JSON, or from another server", takes_path=False
+    )
+    import_.add_argument("source", nargs="?", metavar="FILE | PATH", help="default: standard input; with --from: /")
+    import_.add_argument(
+        "--from", dest="source_server", type=_servers, metavar="HOST:PORT", help="take PATH from there"
+    )
+    import_.add_argument("--to", type=_path, metavar="PATH", help="put it here instead of where it was")
+    import_.add_argument("--overwrite", action="store_true", help="replace data and ACLs of what is there already")
+
+    sessions = subparsers.add_parser(
+        "sessions",
+        help="list the sessions of a service and their ephemerals",
+        description="List the sessions of a service and their ephemerals.",
+    )
+    _add_service(sessions, default=DEFAULT_SERVICE)
+    sessions.add_argument("--json", action="store_true", help="print JSON")
+    sessions.set_defaults(run=serve.sessions)
+
+    gateway = subparsers.add_parser(
+        "gateway",
+        help="serve the ZooKeeper protocol in front of a deployed service",
+        description="Serve the ZooKeeper protocol in front of a deployed service, until SIGINT or SIGTERM.",
+    )
+    _add_service(gateway, default=DEFAULT_SERVICE)
+    gateway.set_defaults(run=serve.gateway)
+
+    local = subparsers.add_parser(
+        "local",
+        help="run everything on this machine: an embedded AWS, the service, a gateway",
+        description="Run everything on this machine: an embedded AWS, the service, a gateway.",
+    )
+    local.add_argument("--data", type=Path, metavar="DIR", help="keep the tree here from one run to the next")
+    local.add_argument("--name", default="local", help="name of the service")
+    local.add_argument("--tier", default="development", choices=("development", "standard", "critical"))
+    local.set_defaults(run=serve.local)
+
+    for command in (gateway, local):
+        command.add_argument(
+            "--listen",
+            type=Address.parse,
+            default=Address.parse(DEFAULT_SERVER),
+            metavar="HOST:PORT",
+            help=f"where ZooKeeper clients connect to ({DEFAULT_SERVER})",
+        )
+        command.add_argument("-v", "--verbose", action="store_true", help="log connections and sessions")
+    return parser
+
+
+def _endpoint_options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--server",
+        type=_servers,
+        default=_servers(DEFAULT_SERVER),
+        metavar="HOST:PORT[,...]",
+        help=f"a gateway, or any ZooKeeper ({DEFAULT_SERVER})",
+    )
+    where.add_argument("--service", metavar="NAME", help="a deployed service, through a gateway of this command's own")
+    parser.add_argument("--region", help="AWS region of the service; the environment's if not given")
+    parser.add_argument(
+        "--auth", action="append", default=[], metavar="USER:PASSWORD", help="for the digest scheme; may be repeated"
+    )
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="how long to try to connect (10)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _add_service(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--service", default=default, metavar="NAME", help=f"name the service was deployed with ({default})"
+    )
+    parser.add_argument("--region", help="AWS region; the environment's if not given")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", nargs="?", metavar="DATA", help="text")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="data from a file, or - for standard input")
+
+
+def _path(text: str) -> str:
+    if not paths.is_valid(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the path of a znode")
+    return text
+
+
+def _new_path(text: str) -> str:
+    _path(text.removesuffix("/") or text)
+    return text
+
+
+def _servers(text: str) -> list[Address]:
+    return [Address.parse(part) for part in text.split(",")]
+
+
+def _acl(text: str) -> Acl:
+    try:
+        return parse_acl(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _number(least: int, most: int, what: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return int(text)
+
+    return parse
+
+
+_count = _number(0, (1 << 31) - 1, "a number from 0 to 2^31-1")
+_ttl = _number(1, MAX_TTL, f"a number of milliseconds from 1 to {MAX_TTL}")
+
+__all__ = ["Options", "main"]

@@ -1,0 +1,134 @@
+"""What commands talk to: a server, a gateway of their own, storage, or a whole cloud on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from faaskeeper_client.cli.commands import Command, Options
+from faaskeeper_client.cli.output import show, show_json, table
+from faaskeeper_client.cli.zookeeper import ZooKeeper
+from faaskeeper_client.listening import Address, check_free
+
+if TYPE_CHECKING:
+    from faaskeeper.protocol.service import Service
+    from faaskeeper.storage.aws import BotoAws
+
+# boto3 and what imports it are loaded where they are needed: most commands get along without
+
+
+def with_session(command: Command) -> Callable[[Options], None]:
+    """``command`` with a session of its own."""
+
+    def run(options: Options) -> None:
+        with (
+            _endpoint(options) as addresses,
+            ZooKeeper(addresses, credentials=options.auth, patience=options.timeout) as zookeeper,
+        ):
+            command(options, zookeeper)
+
+    return run
+
+
+@contextmanager
+def _endpoint(options: Options) -> Generator[list[Address]]:
+    if options.service is None:
+        yield options.server
+        return
+    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper_client.discovery import find_service
+    from faaskeeper_client.serving import GatewayThread
+
+    logging.getLogger("faaskeeper_client").setLevel(logging.ERROR)
+    service = find_service(options.service, region=options.region)
+    with closing(BotoAws(options.region)) as aws, GatewayThread(aws, service) as thread:
+        yield [thread.address]
+
+
+def sessions(options: Options) -> None:
+    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper_client.cli.sessions import list_sessions
+    from faaskeeper_client.discovery import find_service
+
+    service = find_service(options.service, region=options.region)
+    with closing(BotoAws(options.region)) as aws:
+        found = asyncio.run(list_sessions(aws, service))
+    if options.json:
+        show_json(
+            [
+                {
+                    "session": f"{listed.id:#x}",
+                    "timeout": listed.session.timeout,
+                    "gateway": listed.session.gateway,
+                    "gatewayState": listed.gateway.state if listed.gateway else None,
+                    "ephemerals": listed.ephemerals,
+                }
+                for listed in found
+            ]
+        )
+    elif found:
+        rows = [
+            (
+                f"{listed.id:#x}",
+                f"{listed.session.timeout / 1000:g} s",
+                listed.session.gateway,
+                listed.gateway.state if listed.gateway else "gone",
+                len(listed.ephemerals),
+            )
+            for listed in found
+        ]
+        head, *lines = table([("SESSION", "TIMEOUT", "GATEWAY", "STATE", "EPHEMERALS"), *rows])
+        show(head)
+        for line, listed in zip(lines, found, strict=True):
+            show(line)
+            for path in listed.ephemerals:
+                show(f"  {path}")
+
+
+def gateway(options: Options) -> None:
+    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper_client.discovery import find_service
+
+    _log(options)
+    check_free(options.listen)
+    service = find_service(options.service, region=options.region)
+    with closing(BotoAws(options.region)) as aws:
+        asyncio.run(_serve(aws, service, options.listen))
+
+
+def local(options: Options) -> None:
+    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper_client.local import EmbeddedCloud
+
+    _log(options)
+    check_free(options.listen)
+    with EmbeddedCloud(data=options.data) as cloud:
+        print(f"embedded AWS at {cloud.endpoint_url}, account {cloud.account}, {cloud.region}", file=sys.stderr)
+        service = cloud.deploy(options.name, tier=options.tier)
+        with closing(BotoAws(session=cloud.session())) as aws:
+            asyncio.run(_serve(aws, service, options.listen))
+
+
+async def _serve(aws: BotoAws, service: Service, address: Address) -> None:
+    """Until SIGINT or SIGTERM."""
+    from faaskeeper_client.serving import serving
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(aws, service, address) as listening:
+        print(f"ready {listening}", flush=True)
+        await stop.wait()
+
+
+def _log(options: Options) -> None:
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        level=logging.INFO if options.verbose else logging.WARNING,
+    )
+    logging.getLogger("botocore").setLevel(logging.WARNING)
