@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Generator
 
 import pytest
 
 from faaskeeper_client.local import EmbeddedCloud
+
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
 
 
 @pytest.fixture(scope="session")

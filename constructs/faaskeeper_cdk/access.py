@@ -22,7 +22,7 @@ from faaskeeper_cdk.storage import Storage
 
 READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 WATCH_ATTRIBUTES = ("path", "part", "watch_data", "watch_child", "watch_stay")
-LIVENESS_ATTRIBUTES = ("id", "part", "beat", "state", "timeout", "timer", "queue")
+LIVENESS_ATTRIBUTES = ("id", "part", "beat", "timeout")
 REPLY_ACTIONS = (
     "sqs:CreateQueue",
     "sqs:DeleteMessage",

@@ -22,6 +22,7 @@ from constructs import Construct
 import faaskeeper
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
 from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
+from faaskeeper.storage.journal import PREFIX as JOURNAL_PREFIX
 from faaskeeper_cdk.access import OWN_BLOBS, OWN_REPLIES, READ, allow, allow_key, blobs_arn, reply_queues_arn
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge, acknowledge_resource
@@ -32,6 +33,8 @@ RUNTIME = lambda_.Runtime.PYTHON_3_14
 BATCH_SIZE = 10
 """The most messages Lambda takes from a FIFO queue at once."""
 TIMER_BATCH_SIZE = 10
+LONGEST_TIMEOUT = 900
+"""Of any function, in seconds."""
 WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 LIST_QUEUES = "sqs:ListQueues knows no resources"
 CONSUME = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
@@ -95,12 +98,20 @@ class Functions(Construct):
             because=OWN_REPLIES,
         )
         allow(self.sequencer, ["lambda:InvokeFunction"], [self.notifier.function_arn])
+        allow(
+            self.sequencer,
+            ["s3:GetObject", "s3:PutObject"],
+            [blobs_arn(storage), storage.blobs.arn_for_objects(f"{JOURNAL_PREFIX}*")],
+            because=OWN_BLOBS,
+        )
         self.requests_mapping = self.sequencer.add_event_source_mapping(
             "Requests",
             event_source_arn=queues.requests.queue_arn,
             batch_size=BATCH_SIZE,
             provisioned_poller_config=(
-                lambda_.ProvisionedPollerConfig(minimum_pollers=tier.requests_pollers)
+                lambda_.ProvisionedPollerConfig(
+                    minimum_pollers=tier.requests_pollers, maximum_pollers=tier.requests_pollers
+                )
                 if tier.requests_pollers
                 else None
             ),
@@ -137,6 +148,9 @@ class Functions(Construct):
         allow(self.janitor, ["sqs:ListQueues"], ["*"], because=LIST_QUEUES)
         allow(self.janitor, ["sqs:DeleteQueue"], [replies], because=OWN_REPLIES)
         allow(self.janitor, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
+        # SQS tells who sent a request: only these may ask for an expiry or a removal in nobody's name
+        trusted = ",".join(_role(function).role_id for function in (self.reaper, self.janitor))
+        self.sequencer.add_environment("TRUSTED_SENDERS", trusted)
         self.janitor_schedule = events.Rule(
             self,
             "JanitorSchedule",
@@ -146,7 +160,9 @@ class Functions(Construct):
 
         self.emptier: lambda_.Function | None = None
         if tier.empty_bucket_on_removal:
-            self.emptier = self._function("Emptier", "Empties the bucket when the stack is deleted")
+            self.emptier = self._function(
+                "Emptier", "Empties the bucket when the stack is deleted", timeout=LONGEST_TIMEOUT
+            )
             allow(self.emptier, ["s3:ListBucketVersions"], [storage.blobs.bucket_arn])
             allow(
                 self.emptier,
@@ -159,6 +175,7 @@ class Functions(Construct):
                 "EmptyBlobs",
                 resource_type="Custom::FaaSKeeperEmptyBucket",
                 service_token=self.emptier.function_arn,
+                service_timeout=Duration.seconds(LONGEST_TIMEOUT),
                 properties={"Bucket": storage.blobs.bucket_name},
             )
 
@@ -229,6 +246,11 @@ class Functions(Construct):
             tracing=lambda_.Tracing.ACTIVE if self._tier.tracing else lambda_.Tracing.DISABLED,
             recursive_loop=lambda_.RecursiveLoop.ALLOW if loops else None,
         )
+
+
+def _role(function: lambda_.Function) -> iam.Role:
+    assert isinstance(function.role, iam.Role)
+    return function.role
 
 
 def runtime_code() -> lambda_.Code:

@@ -8,6 +8,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from faaskeeper.storage.journal import PREFIX as JOURNAL_PREFIX
 from faaskeeper.storage.keys import KEY_NAMES
 from faaskeeper_cdk.review import acknowledge
 from faaskeeper_cdk.tier import Tier
@@ -95,12 +96,13 @@ class Storage(Construct):
             # blobs never change: a version is only ever what a restored table still points to
             versioned=bool(kept),
             lifecycle_rules=[
+                s3.LifecycleRule(id="expire-journals", prefix=JOURNAL_PREFIX, expiration=Duration.days(1)),
                 s3.LifecycleRule(
                     id="expire-what-nothing-can-restore",
                     abort_incomplete_multipart_upload_after=Duration.days(1),
                     noncurrent_version_expiration=Duration.days(kept) if kept else None,
                     expired_object_delete_marker=True if kept else None,
-                )
+                ),
             ],
             removal_policy=tier.removal_policy,
         )

@@ -47,7 +47,7 @@ class Tier:
     worker_timeout: int = 60
     janitor_interval_minutes: int = 5
     requests_pollers: int = 0
-    """0 for Lambda's own scaling, else 2 or more provisioned pollers: faster pick-up, paid by the hour."""
+    """0 for Lambda's own scaling, else that many provisioned pollers, 2 to 200: faster pick-up, paid by the hour."""
 
     max_read_units: int | None = None
     max_write_units: int | None = None
@@ -71,8 +71,8 @@ class Tier:
             )
         if not 0 <= self.point_in_time_recovery_days <= 35:
             raise InvalidTier(f"point_in_time_recovery_days={self.point_in_time_recovery_days}: 0 to 35")
-        if self.requests_pollers == 1 or self.requests_pollers < 0:
-            raise InvalidTier(f"requests_pollers={self.requests_pollers}: 0, or at least 2")
+        if self.requests_pollers != 0 and not 2 <= self.requests_pollers <= 200:
+            raise InvalidTier(f"requests_pollers={self.requests_pollers}: 0, or 2 to 200")
         if self.janitor_interval_minutes < 1:
             raise InvalidTier(f"janitor_interval_minutes={self.janitor_interval_minutes}: at least 1")
         if self.deletion_protection and self.removal_policy == RemovalPolicy.DESTROY:

@@ -66,7 +66,7 @@ def test_wrong_service_names_are_named(name: str) -> None:
         ({"inline_limit": 40_000}, "inline_limit=40000 and blob_limit=32768"),
         ({"blob_limit": 400_000}, "400 KB"),
         ({"point_in_time_recovery_days": 36}, "0 to 35"),
-        ({"requests_pollers": 1}, "at least 2"),
+        ({"requests_pollers": 1}, "0, or 2 to 200"),
         ({"janitor_interval_minutes": 0}, "at least 1"),
         ({"removal_policy": RemovalPolicy.DESTROY}, "never be deleted"),
         ({"removal_policy": RemovalPolicy.SNAPSHOT}, "SNAPSHOT"),

@@ -131,13 +131,19 @@ class EmbeddedCloud:
             self._scratch = None
 
     def deploy(
-        self, name: str = "local", *, tier: str = "development", account: str | None = None, **overrides: object
+        self,
+        name: str = "local",
+        *,
+        tier: str = "development",
+        account: str | None = None,
+        super_digest: str = "",
+        **overrides: object,
     ) -> Service:
-        """Deploys a service of that name, or brings it up to date. ``overrides`` are fields of the tier,
-        or ``super_digest``."""
-        self.deploy_assembly(synthesized(name, tier, overrides), f"faaskeeper-{name}", account=account)
+        """Deploys a service of that name, or brings it up to date. ``overrides`` are fields of the tier."""
+        assembly = synthesized(name, tier, overrides, super_digest)
+        self.deploy_assembly(assembly, f"faaskeeper-{name}", account=account)
         parameter = self.session(account).client("ssm").get_parameter(Name=PARAMETER_PREFIX + name)
-        return Service.from_json(parameter["Parameter"].get("Value", ""))
+        return Service.from_json(parameter["Parameter"]["Value"])
 
     def deploy_assembly(self, assembly: Assembly, stack: str, *, account: str | None = None) -> None:
         """Deploys one stack of a cloud assembly that ``cdk synth`` wrote."""

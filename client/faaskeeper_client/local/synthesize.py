@@ -77,17 +77,20 @@ class Assembly:
             raise CloudError(f"no stack {self.stack!r} in the cloud assembly {self.directory}") from error
 
 
-def synthesized(name: str, tier: str, overrides: Mapping[str, object]) -> Assembly:
+def synthesized(name: str, tier: str, overrides: Mapping[str, object], super_digest: str = "") -> Assembly:
     """A stack with one service of that name and tier (``development``, ...) and overrides of the tier's fields.
     Raises CloudError."""
-    digest = sha256(json.dumps([name, tier, sorted(overrides.items())]).encode())
+    wanted = json.dumps(
+        {"name": name, "tier": tier, "overrides": dict(overrides), "super_digest": super_digest}, sort_keys=True
+    )
+    digest = sha256(wanted.encode())
     for package in ("faaskeeper", "faaskeeper_cdk"):
         for path in _sources(package):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+            digest.update(str(path).encode() + b"\0" + path.read_bytes())
     directory = cache_directory() / "assemblies" / digest.hexdigest()[:32]
     with locked(directory):
         if not directory.exists():
-            _synthesize(directory, name, tier, overrides)
+            _synthesize(directory, wanted)
             _forget_old(directory.parent)
     return Assembly(directory, _STACK)
 
@@ -99,22 +102,22 @@ def _sources(package: str) -> list[Path]:
     return sorted(Path(spec.origin).parent.rglob("*.py"))
 
 
-def _synthesize(directory: Path, name: str, tier: str, overrides: Mapping[str, object]) -> None:
+def _synthesize(directory: Path, wanted: str) -> None:
     if find_spec("aws_cdk") is None:
         raise CloudError("the AWS CDK is not installed, and makes the template: pip install 'faaskeeper[local]'")
     if shutil.which("node") is None:
         raise CloudError("node is not on the PATH, and the AWS CDK runs on it: install Node.js 20 or later")
-    with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=directory.parent, ignore_cleanup_errors=True) as scratch:
         result = subprocess.run(
-            [sys.executable, "-m", _TEMPLATE, scratch, _STACK, name, tier, json.dumps(dict(overrides))],
+            [sys.executable, "-m", _TEMPLATE, scratch, _STACK, wanted],
             env=os.environ | {"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
             capture_output=True,
             text=True,
             check=False,
         )
         if result.returncode != 0:
-            raise CloudError(f"cannot synthesize service {name!r} in tier {tier!r}: {result.stderr.strip()}")
-        shutil.copytree(scratch, directory)
+            raise CloudError(f"cannot synthesize {wanted}: {result.stderr.strip()}")
+        Path(scratch).rename(directory)
 
 
 def _forget_old(assemblies: Path) -> None:
