@@ -37,17 +37,20 @@ OLDEST_REQUEST = 3_600_000
 _MOST_OUTCOME_BYTES = 60_000
 _UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
 """Operations that no session stands behind, or not yet."""
+_RESERVED = (ExpireSession, Reap)
 _ITEMS_TO_AIM_AT = 90
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One request with its place in the queue. ``sent`` is when its message was sent, in ms since the epoch."""
+    """One request with its place in the queue. ``sent`` is when its message was sent, in ms since the epoch;
+    ``trusted`` whether one of the service's own functions sent it."""
 
     position: Position
     gateway: str
     request: Request
     sent: int
+    trusted: bool = False
 
 
 @dataclass(slots=True)
@@ -159,6 +162,8 @@ def _outcome(fork: State, entry: Entry, caller: Caller, snapshot: Snapshot, zxid
             raise ZnodeError(Code.OPERATION_TIMEOUT, "older than an hour")
         if isinstance(operation, CreateSession | AttachSession) and not snapshot.alive.get(entry.gateway, False):
             raise ZnodeError(Code.SESSION_EXPIRED, f"gateway {entry.gateway} is not alive")
+        if isinstance(operation, _RESERVED) and not entry.trusted:
+            raise ZnodeError(Code.NO_AUTH, "only the service's own functions may ask for this")
         if not isinstance(operation, _UNPROVEN):
             admit(
                 fork,

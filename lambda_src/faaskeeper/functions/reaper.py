@@ -22,7 +22,9 @@ async def _handle(records: list[LambdaEvent]) -> list[LambdaEvent]:
     failed: list[LambdaEvent] = []
     for record in records:
         try:
-            await due(aws(), service(), decode_timer(record["body"]))
+            attributes = record["attributes"]
+            waited = int(attributes["ApproximateFirstReceiveTimestamp"]) - int(attributes["SentTimestamp"])
+            await due(aws(), service(), decode_timer(record["body"]), waited)
         except (InvalidMessage, AwsError):
             logger.exception("timer %s failed", record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})

@@ -12,7 +12,6 @@ from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, Timer, encode
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.queues import send_request, send_timer
 from faaskeeper.storage.sessions import (
-    ALIVE,
     GatewayItem,
     advance_timer,
     declare_dead,
@@ -31,22 +30,27 @@ _SECONDS = 20.0
 _MOST_REQUESTS = 500
 
 
-async def due(aws: Aws, service: Service, timer: Timer) -> None:
-    """A timer came due, perhaps late, perhaps not for the first time."""
+async def due(aws: Aws, service: Service, timer: Timer, waited: int) -> None:
+    """A timer came due, perhaps late, perhaps not for the first time.
+
+    ``waited`` is for how many ms SQS held the message, by its own clock: nobody can make a timer come due before its
+    time by sending it without a delay.
+    """
     if isinstance(timer, GatewayTimer):
-        await _check_gateway(aws, service, timer)
+        await _check_gateway(aws, service, timer, waited)
     else:
-        await _check_session(aws, service, timer)
+        await _check_session(aws, service, timer, waited)
 
 
-async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer) -> None:
+async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer, waited: int) -> None:
     gateway = await read_gateway(aws, service, timer.gateway)
     if gateway is None:
         return
-    if gateway.state == ALIVE:
+    if gateway.alive:
         if gateway.timer != timer.timer:
             return  # a doubled message: the chain goes on elsewhere
-        if gateway.beat != timer.beat or not await declare_dead(aws, service, gateway.gateway, timer.beat):
+        moved = gateway.beat != timer.beat or waited < gateway.timeout
+        if moved or not await declare_dead(aws, service, gateway.gateway, timer.beat):
             await _arm_again(aws, service, gateway)
             return
         logger.warning("gateway %s stood still for %d ms at beat %d", gateway.gateway, gateway.timeout, gateway.beat)
@@ -80,10 +84,17 @@ async def _end_sessions(aws: Aws, service: Service, gateway: GatewayItem) -> Non
         await forget_gateway(aws, service, gateway.gateway)
 
 
-async def _check_session(aws: Aws, service: Service, timer: SessionTimer) -> None:
+async def _check_session(aws: Aws, service: Service, timer: SessionTimer, waited: int) -> None:
     session = await read_session(aws, service, timer.session)
-    if session is not None and session.epoch == timer.epoch:
-        await _expire(aws, service, [timer])
+    if session is None or session.epoch != timer.epoch:
+        return
+    gateway = await read_gateway(aws, service, session.gateway)
+    if gateway is not None and gateway.alive:
+        return
+    if gateway is not None and waited < session.timeout - gateway.timeout:
+        await send_timer(aws, service, encode_timer(timer), (session.timeout - gateway.timeout) / 1000)
+        return
+    await _expire(aws, service, [timer])
 
 
 async def _expire(aws: Aws, service: Service, timers: list[SessionTimer]) -> None:

@@ -65,10 +65,19 @@ async def _entries(aws: Aws, service: Service, metrics: Metrics, record: LambdaE
         metrics.add("Quarantined")
         await _quarantine(aws, service, record, str(error))
         return []
+    trusted = is_trusted(attributes.get("SenderId", ""))
     return [
-        Entry(Position(sequence_number, index), message.gateway, request, int(attributes["SentTimestamp"]))
+        Entry(Position(sequence_number, index), message.gateway, request, int(attributes["SentTimestamp"]), trusted)
         for index, request in enumerate(message.requests)
     ]
+
+
+def is_trusted(sender: str) -> bool:
+    """Whether SQS names as sender one of the roles in TRUSTED_SENDERS (ids, by comma), or the account itself.
+
+    A SenderId is AROA...:SESSION for a role, AIDA... for a user, and the account's 12 digits for its root user.
+    """
+    return sender.partition(":")[0] in os.environ.get("TRUSTED_SENDERS", "").split(",") or sender.isdigit()
 
 
 async def _quarantine(aws: Aws, service: Service, record: LambdaEvent, reason: str) -> None:

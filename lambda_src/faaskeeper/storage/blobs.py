@@ -1,12 +1,40 @@
-"""Data too large for DynamoDB, in the bucket: written before the request that names it (claim check), immutable."""
+"""Data too large for DynamoDB, in the bucket: written before the request that names it (claim check), immutable.
+
+Objects under ``blobs/SERVICE/`` are data of znodes and bodies of messages. What a znode's data is in has a reference
+in the ledger, written by the same transactions as the znode: so that whatever has none, and is older than any request
+that could still give it one, can go.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from faaskeeper.protocol.service import Service
+from faaskeeper.storage.attributes import get_string, string
 from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.keys import REFERENCE
+from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import repeat
 
 PREFIX = "blobs/"
+_PAGE = 1000
+"""Objects that S3 lists or deletes at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """``modified`` is in ms since the epoch, by S3's clock."""
+
+    key: str
+    modified: int
+
+
+def blob_key(service: Service, *names: str) -> str:
+    """Begins with the service's name, so that services with different names can share a bucket."""
+    return "/".join((f"{PREFIX}{service.name}", *names))
 
 
 async def write_blob(aws: Aws, service: Service, key: str, data: bytes) -> None:
@@ -17,3 +45,45 @@ async def read_blob(aws: Aws, service: Service, key: str) -> bytes:
     """Raises NotFound if no znode holds the key any more and the janitor has removed it."""
     response = await repeat(lambda: aws.call("s3", "get_object", Bucket=service.blobs, Key=key), seconds=20.0)
     return bytes(response["Body"])
+
+
+async def list_blobs(aws: Aws, service: Service, after: str) -> tuple[list[StoredBlob], bool]:
+    """A page of the service's blobs with keys above ``after``, in order, and whether there are more."""
+    response = await repeat(
+        lambda: aws.call(
+            "s3",
+            "list_objects_v2",
+            Bucket=service.blobs,
+            Prefix=blob_key(service, ""),
+            StartAfter=after,
+            MaxKeys=_PAGE,
+        )
+    )
+    found: list[dict[str, Any]] = response.get("Contents", [])
+    blobs = [StoredBlob(each["Key"], int(each["LastModified"].timestamp() * 1000)) for each in found]
+    return blobs, bool(response["IsTruncated"])
+
+
+async def list_references(aws: Aws, service: Service, first: str, last: str) -> frozenset[str]:
+    """The keys from ``first`` to ``last`` of blobs that znodes hold."""
+    items = await query_all(
+        aws,
+        TableName=service.ledger,
+        KeyConditionExpression="pk = :reference AND sk BETWEEN :first AND :last",
+        ExpressionAttributeValues={":reference": string(REFERENCE), ":first": string(first), ":last": string(last)},
+    )
+    return frozenset(get_string(item, "sk") for item in items)
+
+
+async def delete_blobs(aws: Aws, service: Service, keys: Sequence[str]) -> None:
+    """At most 1,000, and at least one; such as do not exist are ignored. Raises AwsError if S3 refuses any."""
+    response = await repeat(
+        lambda: aws.call(
+            "s3",
+            "delete_objects",
+            Bucket=service.blobs,
+            Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+        )
+    )
+    for error in response.get("Errors", ()):
+        raise AwsError("s3", "delete_objects", error["Code"], f"{error['Key']}: {error['Message']}")

@@ -14,6 +14,7 @@ from typing import Any
 
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, binary, number, string
+from faaskeeper.storage.due import marker_of
 from faaskeeper.storage.keys import (
     Key,
     child_key,
@@ -24,12 +25,13 @@ from faaskeeper.storage.keys import (
     head_key,
     node_key,
     recursive_key,
+    reference_key,
     session_key,
     value_key,
 )
-from faaskeeper.storage.ledger import Head, event_records
+from faaskeeper.storage.ledger import EVENT_SECONDS, Head, event_records
 from faaskeeper.storage.loading import Snapshot
-from faaskeeper.storage.sessions import ALIVE, session_attributes
+from faaskeeper.storage.sessions import session_attributes
 from faaskeeper.storage.znodes import (
     FIRED,
     WATCH_CHILD,
@@ -40,7 +42,7 @@ from faaskeeper.storage.znodes import (
     plain_attributes,
     tombstone_attributes,
 )
-from faaskeeper.znode.model import Event, EventKind, Session, Stored, Znode
+from faaskeeper.znode.model import Blob, Event, EventKind, Session, Stored, Znode
 from faaskeeper.znode.state import State
 
 MOST_ITEMS = 100
@@ -109,7 +111,7 @@ def plan(
     """The writes that bring storage from ``snapshot`` to ``state``, in a transaction that ends at ``zxid``.
 
     ``recursive`` are the gateways with persistent-recursive watches, by path: what happens below it concerns them too.
-    ``time`` (ms) dates tombstones. Without ``conditional`` no watch set may stop it: all are moved as they are.
+    ``time`` is in ms. Without ``conditional`` no watch set may stop it: all are moved as they are.
     """
     writer = _Writer(service, snapshot, conditional)
     by_path: dict[str, list[Event]] = defaultdict(list)
@@ -131,7 +133,7 @@ def plan(
     for path, before, after in state.changed_nodes():
         happened = by_path.pop(path, [])
         item = snapshot.items.get(path) or NodeItem(path, {})
-        watched = writer.node(path, item, after, happened, zxid, time, assumed_missing=path in assumed)
+        watched = writer.node(path, item, after, happened, zxid, assumed_missing=path in assumed)
         sets.extend((path, FIRED.get(name, name)) for name in watched)
         concerned = watching_above(path, roots) if happened else set[str]()
         gateways |= concerned
@@ -139,6 +141,9 @@ def plan(
             fired.extend(happened)
         writer.edge(path, before, after)
         writer.ephemeral(path, before, after)
+        writer.reference(before, after)
+        if marker := marker_of(path, before, after, time):
+            writer.put(*marker)
     if by_path:
         raise AssertionError(f"events on paths that did not change: {sorted(by_path)}")
     for session, before, after in state.changed_sessions():
@@ -147,8 +152,9 @@ def plan(
     if fired:
         order = {id(event): index for index, event in enumerate(events)}
         fired.sort(key=lambda event: order[id(event)])
+        expires = number(time // 1000 + EVENT_SECONDS)
         for part, record in enumerate(event_records(fired)):
-            writer.put(event_key(zxid, part), {"events": string(record), "time": number(time)})
+            writer.put(event_key(zxid, part), {"events": string(record), "expires": expires})
         result.watched = Watched(tuple(fired), tuple(sets), frozenset(gateways))
     return result
 
@@ -217,7 +223,6 @@ class _Writer:
         after: Znode | None,
         happened: list[Event],
         zxid: int,
-        time: int,
         *,
         assumed_missing: bool,
     ) -> list[str]:
@@ -228,7 +233,7 @@ class _Writer:
         condition. So registrations cost one retry a node at most and can never stall the writes.
         """
         self._value(path, item, after)
-        new = tombstone_attributes(zxid, time) if after is None else attributes_of(after, self._service.inline_limit)
+        new = tombstone_attributes(zxid) if after is None else attributes_of(after, self._service.inline_limit)
         names: dict[str, str] = {}
         values: dict[str, Attribute] = {}
         old = plain_attributes(item.attributes)
@@ -281,6 +286,15 @@ class _Writer:
         if new:
             self.put(ephemeral_key(new, path), {})
 
+    def reference(self, before: Znode | None, after: Znode | None) -> None:
+        old, new = _blob(before), _blob(after)
+        if old == new:
+            return
+        if old:
+            self.delete(reference_key(old))
+        if new:
+            self.put(reference_key(new), {})
+
     def session(self, session: int, before: Session | None, after: Session | None) -> None:
         old, new = before.gateway if before else None, after.gateway if after else None
         if after is None:
@@ -301,9 +315,8 @@ class _Writer:
             "ConditionCheck": {
                 "TableName": key.table_name(self._service),
                 "Key": key.attributes,
-                "ConditionExpression": "#state = :alive",
+                "ConditionExpression": "attribute_exists(beat) AND attribute_not_exists(#state)",
                 "ExpressionAttributeNames": {"#state": "state"},
-                "ExpressionAttributeValues": {":alive": string(ALIVE)},
             }
         }
         if check not in self.plan.checks:
@@ -321,6 +334,11 @@ class _Writer:
         self.plan.keys.append(key)
         self.plan.actions.append({action: {"TableName": key.table_name(self._service), **parameters}})
         self.plan.sizes.append(size + key.size + 100)
+
+
+def _blob(node: Znode | None) -> str:
+    """The key of the blob that holds the node's data, if one does."""
+    return node.data.key if node and isinstance(node.data, Blob) else ""
 
 
 def watching_above(path: str, roots: Mapping[str, set[str]]) -> set[str]:

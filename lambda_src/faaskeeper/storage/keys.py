@@ -26,6 +26,9 @@ GATEWAY_SESSION_PREFIX = "session#"
 HEAD = "head"
 EVENT = "event"
 RECURSIVE = "recursive"
+REFERENCE = "blob"
+DUE = "due"
+JANITOR = "janitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,25 @@ def event_key(zxid: int, part: int = 0) -> Key:
 def recursive_key(path: str, gateway: str) -> Key:
     """A gateway with a persistent-recursive watch on ``path``; both are in attributes too."""
     return Key("ledger", RECURSIVE, f"{sha256(path.encode()).hexdigest()}#{gateway}")
+
+
+def reference_key(blob: str) -> Key:
+    """One for each blob that a znode's data is in."""
+    return Key("ledger", REFERENCE, blob)
+
+
+def due_key(time: int, path: str) -> Key:
+    """Tells the janitor to look at the container or TTL znode at ``path`` when ``time`` (ms) has come."""
+    sort, full = _fit(path, _MAX_SORT_KEY, due_sort(time))
+    return Key("ledger", DUE, sort, full)
+
+
+def due_sort(time: int) -> str:
+    return f"{time:015d}#"
+
+
+def janitor_key(what: str) -> Key:
+    return Key("ledger", JANITOR, what)
 
 
 def event_sort(zxid: int) -> str:

@@ -15,13 +15,15 @@ from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event,
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import TransactionCancelled
+from faaskeeper.storage.errors import ConditionFailed, TransactionCancelled
 from faaskeeper.storage.keys import EVENT, RECURSIVE, Key, event_sort, head_key, pack_key, unpack_key
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import passing, repeat
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import Outcome
 
+EVENT_SECONDS = 86_400
+"""For which an event record is kept at least. The janitor's floor passes it hours before."""
 _EVENT_RECORD_BYTES = 300_000
 
 
@@ -102,6 +104,25 @@ async def read_head(aws: Aws, service: Service) -> Head | None:
         )
     )
     return head_of(response["Item"]) if "Item" in response else None
+
+
+async def raise_floor(aws: Aws, service: Service, zxid: int) -> None:
+    """From now on event records up to ``zxid`` may go. The floor never sinks."""
+    try:
+        await repeat(
+            lambda: aws.call(
+                "dynamodb",
+                "update_item",
+                TableName=service.ledger,
+                Key=head_key().attributes,
+                UpdateExpression="SET #floor = :zxid",
+                ConditionExpression="attribute_exists(zxid) AND (attribute_not_exists(#floor) OR #floor < :zxid)",
+                ExpressionAttributeNames={"#floor": "floor"},
+                ExpressionAttributeValues={":zxid": number(zxid)},
+            )
+        )
+    except ConditionFailed:
+        return
 
 
 async def confirm_complete(aws: Aws, service: Service, head: Head, keys: Sequence[Key] | None = None) -> bool:

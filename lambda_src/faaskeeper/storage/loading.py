@@ -13,7 +13,7 @@ from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import Throttled
 from faaskeeper.storage.keys import KEY_NAMES, Key, gateway_key, node_key, session_key
 from faaskeeper.storage.retry import delay, repeat
-from faaskeeper.storage.sessions import ALIVE, gateway_of, list_ephemerals, session_of
+from faaskeeper.storage.sessions import gateway_of, list_ephemerals, session_of
 from faaskeeper.storage.znodes import NodeItem, read_children
 from faaskeeper.znode.model import Session
 from faaskeeper.znode.state import State
@@ -94,7 +94,7 @@ async def load(aws: Aws, service: Service, wanted: Wanted, into: Snapshot) -> No
         into.sessions[session] = session_of(items.get(session_key(session), {}))
     for gateway in wanted.gateways:
         found = gateway_of(gateway, items.get(gateway_key(gateway), {}))
-        into.alive[gateway] = found is not None and found.state == ALIVE
+        into.alive[gateway] = found is not None and found.alive
     into.ephemerals.update(zip(ephemerals, listed, strict=True))
 
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
-from faaskeeper.storage.blobs import read_blob, write_blob
+from faaskeeper.storage.blobs import blob_key, read_blob, write_blob
+from faaskeeper.storage.errors import NotFound
 from faaskeeper.storage.retry import repeat
 
 REQUEST_GROUP = "requests"
@@ -61,7 +61,7 @@ async def _check_in(aws: Aws, service: Service, body: str) -> str:
     """A message that fits: a body above the limit goes into the bucket, and its key on the way (claim check)."""
     if len(body) <= MOST_BYTES:
         return body
-    key = f"{BLOB_PREFIX}messages/{uuid4().hex}"
+    key = blob_key(service, "messages", uuid4().hex)
     await write_blob(aws, service, key, body.encode())
     return f"{_CLAIM}{key}"
 
@@ -79,6 +79,21 @@ async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> Non
     await repeat(
         lambda: aws.call("sqs", "send_message", QueueUrl=service.timers, MessageBody=body, DelaySeconds=seconds)
     )
+
+
+async def delete_reply_queue(aws: Aws, service: Service, gateway: str, created_before: int) -> bool:
+    """Deletes the queue if it was created before that many ms since the epoch; whether it was there and did."""
+    url = reply_queue_url(service, gateway)
+    try:
+        response = await repeat(
+            lambda: aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["CreatedTimestamp"])
+        )
+        if int(response["Attributes"]["CreatedTimestamp"]) * 1000 >= created_before:
+            return False
+        await repeat(lambda: aws.call("sqs", "delete_queue", QueueUrl=url))
+    except NotFound:
+        return False
+    return True
 
 
 async def list_gateways(aws: Aws, service: Service) -> set[str]:

@@ -22,18 +22,18 @@ from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import repeat
 from faaskeeper.znode.model import Session
 
-ALIVE = "alive"
 DEAD = "dead"
+"""The one value of a gateway's ``state``, which only the reaper writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayItem:
-    """A gateway's liveness. ``beat`` only ever grows while ``state`` is ALIVE; ``timeout`` in ms is how long it may
-    stand still; ``timer`` numbers the one chain of timers that watches it."""
+    """``beat`` only ever grows; ``timeout`` in ms is how long the gateway may stand still; ``timer`` numbers
+    the one chain of timers that watches it. Once not ``alive``, it never is again."""
 
     gateway: str
     beat: int
-    state: str
+    alive: bool
     timeout: int
     timer: int
 
@@ -59,12 +59,12 @@ def session_of(item: Item) -> Session | None:
 
 
 def gateway_of(gateway: str, item: Item) -> GatewayItem | None:
-    if "state" not in item:
+    if "beat" not in item:
         return None
     return GatewayItem(
         gateway,
         get_number(item, "beat"),
-        get_string(item, "state"),
+        get_string(item, "state") != DEAD,
         get_number(item, "timeout"),
         get_number(item, "timer"),
     )
@@ -86,11 +86,10 @@ async def read_gateway(aws: Aws, service: Service, gateway: str) -> GatewayItem 
 async def beat(aws: Aws, service: Service, gateway: str, number_: int, stand_still: int) -> GatewayItem | None:
     """Writes beat ``number_``, the first of which (1) makes the gateway known; None if it was declared dead.
 
-    ``stand_still`` is the timeout in ms that the item then carries.
-
-    Repeating the same beat is harmless. A gateway that is dead stays dead: its sessions are being expired.
+    ``stand_still`` is the timeout in ms that the item then carries. Repeating the same beat is harmless. Touches no
+    attribute that a gateway's permissions do not cover: that it is dead shows in what the write returns, or, when the
+    item is gone already, in the missing beat before.
     """
-    known = "#state = :alive AND beat <= :beat"
     try:
         response = await repeat(
             lambda: aws.call(
@@ -98,24 +97,26 @@ async def beat(aws: Aws, service: Service, gateway: str, number_: int, stand_sti
                 "update_item",
                 TableName=service.sessions,
                 Key=gateway_key(gateway).attributes,
-                ReturnValues="ALL_NEW",
-                UpdateExpression="SET beat = :beat, #state = :alive, #timeout = :timeout",
-                ConditionExpression=f"attribute_not_exists(#state) OR ({known})" if number_ == 1 else known,
-                ExpressionAttributeNames={"#state": "state", "#timeout": "timeout"},
+                UpdateExpression="SET beat = :beat, #timeout = :timeout",
+                ConditionExpression="beat BETWEEN :before AND :beat"
+                + (" OR attribute_not_exists(beat)" if number_ == 1 else ""),
+                ExpressionAttributeNames={"#timeout": "timeout"},
                 ExpressionAttributeValues={
                     ":beat": number(number_),
-                    ":alive": string(ALIVE),
+                    ":before": number(1),
                     ":timeout": number(stand_still),
                 },
+                ReturnValues="ALL_NEW",
             )
         )
     except ConditionFailed:
         return None
-    return gateway_of(gateway, response["Attributes"])
+    item = gateway_of(gateway, response["Attributes"])
+    return item if item is not None and item.alive else None
 
 
 async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int) -> bool:
-    """Marks the gateway dead if its beat is still ``seen_beat``: from then on no beat of it can succeed.
+    """Marks the gateway dead if its beat is still ``seen_beat``: its next beat tells it so.
 
     True also if it was dead already, so that whoever repeats this after a crash goes on to expire its sessions.
     """
@@ -127,13 +128,9 @@ async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int)
                 TableName=service.sessions,
                 Key=gateway_key(gateway).attributes,
                 UpdateExpression="SET #state = :dead",
-                ConditionExpression="#state = :dead OR (#state = :alive AND beat = :beat)",
+                ConditionExpression="#state = :dead OR beat = :beat",
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={
-                    ":dead": string(DEAD),
-                    ":alive": string(ALIVE),
-                    ":beat": number(seen_beat),
-                },
+                ExpressionAttributeValues={":dead": string(DEAD), ":beat": number(seen_beat)},
             )
         )
     except ConditionFailed:
@@ -152,9 +149,9 @@ async def advance_timer(aws: Aws, service: Service, gateway: str, expected: int)
                 TableName=service.sessions,
                 Key=gateway_key(gateway).attributes,
                 UpdateExpression="SET #timer = :next",
-                ConditionExpression="attribute_exists(#state) AND "
+                ConditionExpression="attribute_exists(beat) AND "
                 + ("attribute_not_exists(#timer)" if expected == 0 else "#timer = :expected"),
-                ExpressionAttributeNames={"#timer": "timer", "#state": "state"},
+                ExpressionAttributeNames={"#timer": "timer"},
                 ExpressionAttributeValues={":next": number(expected + 1)}
                 | ({":expected": number(expected)} if expected else {}),
             )

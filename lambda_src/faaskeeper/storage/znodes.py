@@ -138,9 +138,9 @@ def attributes_of(znode: Znode, inline_limit: int) -> dict[str, Attribute]:
     return attributes
 
 
-def tombstone_attributes(zxid: int, time: int) -> dict[str, Attribute]:
-    """What stays of a deleted znode, so that NO_NODE has a zxid too. ``deleted`` (ms) tells the janitor its age."""
-    return {"zxid": number(zxid), "deleted": number(time)}
+def tombstone_attributes(zxid: int) -> dict[str, Attribute]:
+    """What stays of a deleted znode, so that NO_NODE has a zxid too."""
+    return {"zxid": number(zxid)}
 
 
 def plain_attributes(item: Item) -> dict[str, Attribute]:

@@ -1,0 +1,18 @@
+"""Which container and TTL znodes go away, and when (ContainerManager.getCandidates)."""
+
+from __future__ import annotations
+
+from faaskeeper.znode.model import Kind, Znode
+
+
+def waits_only_for_time(node: Znode | None) -> bool:
+    """Whether the node goes away unless something changes: a container that lost its last child, a TTL node without
+    children."""
+    if node is None or node.children:
+        return False
+    return node.kind is Kind.TTL or (node.kind is Kind.CONTAINER and node.creates > 0)
+
+
+def due(node: Znode) -> int:
+    """From when on a node that waits only for time may go, in ms since the epoch; 0 for a container."""
+    return node.mtime + node.ttl if node.kind is Kind.TTL else 0
