@@ -46,3 +46,5 @@ clean: ## remove what the targets made
 node_modules/.made: package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+
+include tests/conformance/conformance.mk

@@ -1,0 +1,92 @@
+"""``make conformance``: everything that others wrote to judge a ZooKeeper, on FaaSKeeper. Takes about 20 minutes."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from faaskeeper_client.listening import Address
+from faaskeeper_client.local import EmbeddedCloud
+from tests.conformance.judges import JudgeFailed, Verdict, fuzz, kazoo, probe
+from tests.conformance.servers import SUPER_DIGEST, NoOracle, Spread, gateways, zookeeper
+
+_FUZZERS_AT_ONCE = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns 0 if nothing differs but what is accepted, 1 if something does, 2 if a judge could not be heard."""
+    parser = argparse.ArgumentParser(prog="make conformance", description=__doc__)
+    parser.add_argument("--operations", type=int, default=10_000, help="of the fuzzer, over all seeds (10000)")
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds (10)")
+    parser.add_argument("--seed", type=int, help="the first seed; random if not given")
+    parser.add_argument("--without-oracle", action="store_true", help="leave out what needs a real ZooKeeper")
+    parser.add_argument("--kazoo-logs", type=Path, help="keep the logs of kazoo's suite in this folder")
+    options = parser.parse_args(arguments)
+    seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
+    account = "100000000000"
+    verdicts: list[Verdict | None] = []
+
+    def hear(name: str, judge: Callable[[], Verdict]) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
+        try:
+            verdicts.append(judge())
+        except (JudgeFailed, NoOracle) as error:
+            print(f"{name} could not be heard: {error}", file=sys.stderr, flush=True)
+            verdicts.append(None)
+
+    with EmbeddedCloud() as cloud, TemporaryDirectory() as scratch:
+        service = cloud.deploy("conformance", account=account, super_digest=SUPER_DIGEST)
+        with gateways(cloud, service, account, 2) as addresses, Spread(addresses) as both:
+            hear("semantics probe, one gateway", lambda: probe(addresses[0], slow=True))
+            if not options.without_oracle:
+                each = -(-options.operations // options.seeds)
+                seeds = range(seed, seed + options.seeds)
+                hear(
+                    f"fuzzer, two gateways, seeds {seeds[0]} to {seeds[-1]}",
+                    lambda: _fuzz_all(both.address, seeds, each),
+                )
+            hear("kazoo's suite, two gateways", lambda: kazoo(both.address, options.kazoo_logs or Path(scratch)))
+    heard = [verdict for verdict in verdicts if verdict is not None]
+    _print(heard)
+    if any(verdict.differences for verdict in heard):
+        return 1
+    return 0 if len(heard) == len(verdicts) else 2
+
+
+def _fuzz_all(endpoint: Address, seeds: range, operations: int) -> Verdict:
+    """Several fuzzers beside each other, so that their requests meet in the sequencer's batches."""
+    began = time.monotonic()
+    with zookeeper() as oracle, ThreadPoolExecutor(_FUZZERS_AT_ONCE) as threads:
+        found = list(threads.map(lambda seed: fuzz(oracle, endpoint, seed=seed, operations=operations), seeds))
+    return Verdict(
+        "fuzzer",
+        f"{operations * len(seeds)} operations, {len(seeds)} seeds",
+        tuple(difference for verdict in found for difference in verdict.differences),
+        (),
+        time.monotonic() - began,
+    )
+
+
+def _print(verdicts: list[Verdict]) -> None:
+    for verdict in verdicts:
+        for difference in verdict.differences:
+            print(f"\n{verdict.judge}: {difference}")
+    print(f"\n{'judge':<16}{'checked':<34}{'accepted':>10}{'differences':>14}{'seconds':>10}")
+    for verdict in verdicts:
+        print(
+            f"{verdict.judge:<16}{verdict.checked:<34}"
+            f"{len(verdict.accepted):>10}{len(verdict.differences):>14}{verdict.seconds:>10.0f}"
+        )
+    for verdict in verdicts:
+        if verdict.accepted:
+            print(f"\naccepted, see docs/differences.md ({verdict.judge}): {', '.join(verdict.accepted)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""What is judged, and the real ZooKeeper it is compared with: started on loopback, gone at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import BotoAws
+from faaskeeper_client.listening import Address
+from faaskeeper_client.local import EmbeddedCloud
+from faaskeeper_client.local.environment import cache_directory, locked
+from faaskeeper_client.serving import GatewayThread
+from tests.conformance.judges import KIT
+
+SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
+"""The probe's super user: super:test."""
+LOOPBACK = "127.0.0.1"
+_SCRIPT = KIT / "zookeeper" / "zookeeper.sh"
+_LONGEST_START = 60
+_LONGEST_INSTALLATION = 600
+
+
+class NoOracle(Exception):
+    """A real ZooKeeper cannot be had here; the message says why."""
+
+
+@contextmanager
+def gateways(cloud: EmbeddedCloud, service: Service, account: str, number: int) -> Generator[list[Address]]:
+    """That many gateways of a service, each with an AWS client of its own."""
+    with ExitStack() as stack:
+        addresses: list[Address] = []
+        for _ in range(number):
+            aws = BotoAws(session=cloud.session(account))
+            stack.callback(aws.close)
+            addresses.append(stack.enter_context(GatewayThread(aws, service)).address)
+        yield addresses
+
+
+@contextmanager
+def zookeeper() -> Generator[Address]:
+    """A ZooKeeper 3.9.5 with an empty tree, installed at first use. Raises NoOracle."""
+    _install()
+    address = Address(LOOPBACK, _free_port())
+    name = f"conformance-{address.port}"
+    _zookeeper("start", name, str(address.port), "3.9", seconds=_LONGEST_START)
+    try:
+        yield address
+    finally:
+        _zookeeper("stop", name, seconds=_LONGEST_START)
+        shutil.rmtree(_home() / name, ignore_errors=True)
+
+
+class Spread:
+    """One address for several servers: each connection goes to the next of them, as clients of an ensemble do."""
+
+    def __init__(self, targets: Sequence[Address]) -> None:
+        self._targets = itertools.cycle(targets)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="spread", daemon=True)
+        self._server: asyncio.Server | None = None
+
+    @property
+    def address(self) -> Address:
+        assert self._server is not None
+        return Address(*self._server.sockets[0].getsockname()[:2])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        listening = asyncio.start_server(self._accept, LOOPBACK, 0, backlog=1024)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        assert self._server is not None
+        self._server.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = next(self._targets)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(target.host, target.port)
+        except OSError:
+            writer.transport.abort()
+            return
+        for end in (writer, far_writer):
+            end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def _install() -> None:
+    if shutil.which("java") is None:
+        raise NoOracle("no Java to run ZooKeeper with: install a Java 17 runtime")
+    with locked(cache_directory() / "zookeeper"):
+        _zookeeper("install", "3.9", seconds=_LONGEST_INSTALLATION)
+
+
+def _zookeeper(*arguments: str, seconds: float) -> None:
+    # output goes to a file: the server inherits it, and a pipe would stay open as long as it runs
+    home = _home()
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / f"{'-'.join(arguments[:2])}.log"
+    try:
+        with log.open("w") as output:
+            subprocess.run(
+                [_SCRIPT, *arguments],
+                env=os.environ | {"ZK_RUN": str(home), "FRESH": "1", "FSYNC": "no"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                check=True,
+            )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NoOracle(f"ZooKeeper 3.9.5: {error}: {log.read_text(errors='replace').strip()}") from error
+    log.unlink()
+
+
+def _home() -> Path:
+    """Outside the clone's own environment: the download is large, and the same for all."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zookeeper-oracle")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
