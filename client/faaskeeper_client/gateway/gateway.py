@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from faaskeeper.protocol.messages import Principal, ReplyMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.blobs import PREFIX, write_blob
+from faaskeeper.storage.blobs import blob_key, write_blob
 from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.retry import delay
 from faaskeeper.storage.znodes import unregister_watch
 from faaskeeper.znode.model import Blob, Data
 from faaskeeper.znode.operations import (
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 TICK = 2000
 """ms; session timeouts are granted between 2 and 20 of them (ZooKeeperServer)."""
 _CHECK_INTERVAL = 0.5
+_REOPEN_DELAY = 1.0
 _LONGEST_WITHOUT_OUTCOME = 60.0
 
 
@@ -70,7 +72,7 @@ class Gateway:
         self.port = 0
         self.received = 0
         self.sent = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._life: asyncio.Task[None] | None = None
         self._spawned: set[asyncio.Task[Any]] = set()
         self._begin()
 
@@ -88,14 +90,20 @@ class Gateway:
 
     async def start(self) -> None:
         """Makes the gateway known. Raises AwsError."""
+        await self._open()
+        self._life = self.spawn(self._live())
+
+    async def _open(self) -> None:
         await self.inbox.open()
         await self.liveness.beat()
         await self.observer.catch_up()
-        self._tasks = [self.spawn(work) for work in (self.inbox.run(), self.outbox.run(), self._live(), self._check())]
 
     async def stop(self) -> None:
         """Drops all connections. Sessions live on until their timeout, so that clients can go to another gateway."""
-        await self._end()
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
+            self._life = None
         await self.inbox.close()
 
     def connect(self, client: Client, address: tuple[str, int]) -> Connection:
@@ -160,13 +168,13 @@ class Gateway:
 
     def _unwatched(self, kind: Kind, path: str) -> None:
         """The last watch of its kind on ``path`` is gone."""
-        if kind in (Kind.PERSISTENT, Kind.RECURSIVE) and self._tasks:
+        if kind in (Kind.PERSISTENT, Kind.RECURSIVE) and self._life is not None:
             self.spawn(self._unwatch(kind, path))
 
     async def _blob(self, data: Data) -> Data:
         if not isinstance(data, bytes) or len(data) <= self.service.blob_limit:
             return data
-        key = f"{PREFIX}{self.id}/{self.entropy.getrandbits(128):032x}"
+        key = blob_key(self.service, self.id, f"{self.entropy.getrandbits(128):032x}")
         await write_blob(self.aws, self.service, key, data)
         return Blob(key, len(data))
 
@@ -178,18 +186,37 @@ class Gateway:
             self.outbox.resolve(number, outcome)
 
     async def _live(self) -> None:
-        try:
-            await self.liveness.run()
-        except DeclaredDead as error:
-            logger.warning("%s; it begins anew", error)
-            self.spawn(self._restart())
+        """Runs until cancelled. When a part fails, or the gateway was declared dead, its clients are dropped and it
+        begins anew: they come back, and find the service through it or another as soon as that is possible."""
+        while True:
+            parts = [
+                self.spawn(work) for work in (self.inbox.run(), self.outbox.run(), self.liveness.run(), self._check())
+            ]
+            try:
+                done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+                for part in done:
+                    logger.error("gateway %s begins anew", self.id, exc_info=part.exception())
+            finally:
+                for part in parts:
+                    part.cancel()
+                await asyncio.gather(*parts, return_exceptions=True)
+                self._drop_connections()
+                self.outbox.close()
+            await self.inbox.close()
+            await self._reopen()
 
-    async def _restart(self) -> None:
-        old = self.inbox
-        await self._end()
-        self._begin()
-        await self.start()
-        await old.close()
+    async def _reopen(self) -> None:
+        attempt = 0
+        while True:
+            self._begin()
+            try:
+                await self._open()
+            except (AwsError, DeclaredDead) as error:
+                logger.warning("the gateway cannot begin: %s", error)
+                await asyncio.sleep(_REOPEN_DELAY + delay(attempt))
+                attempt += 1
+            else:
+                return
 
     async def _check(self) -> None:
         """Expires silent clients; with watches, looks for news that no hint told of."""
@@ -236,13 +263,6 @@ class Gateway:
     def _drop_connections(self) -> None:
         for connection in list(self.connections):
             connection.close()
-
-    async def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._drop_connections()
-        self.outbox.close()
 
 
 def boot_time() -> float:
