@@ -74,7 +74,10 @@ def test_wildcard_resources_only_where_iam_knows_no_better(template: Templates, 
         for resource in statement.resources - {"*"}:
             assert resource.count("*") == resource.endswith("*"), resource
             if "*" in resource:
-                assert resource.endswith(("/blobs/*", "/journal/*", ":faaskeeper_tests_*")) or "emptier" in statement.role.lower()
+                assert (
+                    resource.endswith(("/blobs/*", "/journal/*", ":faaskeeper_tests_*"))
+                    or "emptier" in statement.role.lower()
+                )
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

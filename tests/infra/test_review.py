@@ -42,8 +42,7 @@ def test_cdk_nag_would_find_something(flags: dict[str, Any], tmp_path: Path) -> 
 def test_cfn_lint_finds_nothing(synthesize: Callable[..., tuple[dict[str, Any], Path]]) -> None:
     paths = [
         synthesize(lambda stack, tier=tier: fill(stack, tier), env=cdk.Environment(region=region))[1]
-        for tier in TIERS
-        for region in (None, "eu-central-1")
+        for tier, region in (*((tier, None) for tier in TIERS), ("critical", "eu-central-1"))
     ]
     result = subprocess.run(
         # W3005: the CDK writes dependencies out that a GetAtt implies

@@ -18,7 +18,6 @@ import pytest
 
 from faaskeeper.protocol.service import Service
 from faaskeeper_client.local import CloudError, EmbeddedCloud
-from faaskeeper_client.local.synthesize import Assembly, synthesized
 
 
 def receive(sqs: Any, queue: str, seconds: float = 20.0) -> dict[str, Any]:
@@ -106,28 +105,6 @@ def test_a_killed_function_starts_anew(cloud: EmbeddedCloud, account: str) -> No
     worker.kill()
     send_junk(cloud, account, service)
     assert worker.pid not in {worker.pid for worker in cloud.workers(sequencer)}
-
-
-def test_the_roles_allow_what_the_functions_do(tmp_path: Path) -> None:
-    """With permissions enforced. Queue and bucket policies are left out: they deny what comes without TLS, and
-    that is how the emulator is spoken to."""
-    assembly = synthesized("one", "development", {})
-    template = json.loads(assembly.template)
-    template["Resources"] = {
-        id: {key: value for key, value in resource.items() if key != "DependsOn"}
-        for id, resource in template["Resources"].items()
-        if resource["Type"] not in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy")
-    }
-    for path in assembly.directory.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    changed = tmp_path / f"{assembly.stack}.template.json"
-    changed.unlink()
-    changed.write_text(json.dumps(template))
-    with EmbeddedCloud(enforce_permissions=True) as cloud:
-        cloud.deploy_assembly(Assembly(tmp_path, assembly.stack), "one")
-        parameter = cloud.session().client("ssm").get_parameter(Name="/faaskeeper/one")
-        service = Service.from_json(parameter["Parameter"]["Value"])
-        assert send_junk(cloud, cloud.account, service)["body"] == "no request"
 
 
 def test_data_is_kept_if_told_so(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -174,18 +175,19 @@ class EmbeddedCloud:
 
     def _start(self, python: Path, port: int) -> None:
         self._port = port
-        self._scratch = Path(tempfile.mkdtemp(prefix="faaskeeper-"))
-        with (self._scratch / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(python), "-I", emulator.__file__],
-                env=self._emulator_environment(),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._scratch,
-                start_new_session=True,
-            )
         try:
+            with _uninterrupted():
+                self._scratch = Path(tempfile.mkdtemp(prefix="faaskeeper-"))
+                with (self._scratch / "log").open("wb") as log:
+                    self._process = subprocess.Popen(
+                        [str(python), "-I", emulator.__file__],
+                        env=self._emulator_environment(),
+                        stdin=subprocess.PIPE,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        cwd=self._scratch,
+                        start_new_session=True,
+                    )
             self._wait_until_healthy()
         except BaseException:
             self.stop()
@@ -243,6 +245,16 @@ class CloudSession(boto3.session.Session):
     def client(self, service_name: str, **options: Any) -> Any:  # type: ignore[override]
         make: Any = super().client  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return make(service_name, **{"endpoint_url": self._endpoint_url} | options)
+
+
+@contextmanager
+def _uninterrupted() -> Generator[None]:
+    """Ctrl-C comes before or after, so that there is never a process that nobody knows."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _free_port() -> int:

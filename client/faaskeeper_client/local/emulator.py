@@ -55,6 +55,7 @@ def hurry() -> None:
 def main() -> None:
     # Ctrl-C in a terminal reaches the whole foreground group: it is the parent that decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # we were started with signals blocked
     threading.Thread(target=watch_parent, daemon=True).start()
     sys.argv = ["ministack"]
     try:
