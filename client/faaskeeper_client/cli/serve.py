@@ -65,7 +65,7 @@ def sessions(options: Options) -> None:
                     "session": f"{listed.id:#x}",
                     "timeout": listed.session.timeout,
                     "gateway": listed.session.gateway,
-                    "gatewayState": listed.gateway.state if listed.gateway else None,
+                    "gatewayState": listed.gateway_state,
                     "ephemerals": listed.ephemerals,
                 }
                 for listed in found
@@ -77,7 +77,7 @@ def sessions(options: Options) -> None:
                 f"{listed.id:#x}",
                 f"{listed.session.timeout / 1000:g} s",
                 listed.session.gateway,
-                listed.gateway.state if listed.gateway else "gone",
+                listed.gateway_state,
                 len(listed.ephemerals),
             )
             for listed in found

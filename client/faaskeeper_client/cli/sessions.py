@@ -18,12 +18,17 @@ _GATEWAYS = gateway_partition("")
 
 @dataclass(slots=True)
 class Listed:
-    """``gateway`` is None if it is not known any more."""
-
     id: int
     session: Session
     gateway: GatewayItem | None = None
     ephemerals: list[str] = field(default_factory=list[str])
+
+    @property
+    def gateway_state(self) -> str:
+        """Alive, dead, or gone if nothing is known of it any more."""
+        if self.gateway is None:
+            return "gone"
+        return "alive" if self.gateway.alive else "dead"
 
 
 async def list_sessions(aws: Aws, service: Service) -> list[Listed]:
