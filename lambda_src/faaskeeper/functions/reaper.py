@@ -7,7 +7,9 @@ import logging
 from faaskeeper.functions.reaping import due
 from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, run, service
 from faaskeeper.protocol.messages import InvalidMessage
+from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import decode_timer
+from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError
 
 logger = logging.getLogger(__name__)
@@ -15,16 +17,17 @@ logger = logging.getLogger(__name__)
 
 def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
     """Reports the messages that failed (partial batch response): the queue brings those back."""
-    return {"batchItemFailures": run(_handle(event["Records"]))}
+    return {"batchItemFailures": run(look_at(aws(), service(), event["Records"]))}
 
 
-async def _handle(records: list[LambdaEvent]) -> list[LambdaEvent]:
+async def look_at(aws: Aws, service: Service, records: list[LambdaEvent]) -> list[LambdaEvent]:
+    """The records that failed, as Lambda wants them named."""
     failed: list[LambdaEvent] = []
     for record in records:
         try:
             attributes = record["attributes"]
             waited = int(attributes["ApproximateFirstReceiveTimestamp"]) - int(attributes["SentTimestamp"])
-            await due(aws(), service(), decode_timer(record["body"]), waited)
+            await due(aws, service, decode_timer(record["body"]), waited)
         except (InvalidMessage, AwsError):
             logger.exception("timer %s failed", record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})

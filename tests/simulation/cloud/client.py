@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -29,6 +29,8 @@ READ_TIMEOUT: Final = 25.0
 _RETRIED: Final = (Throttled, Unavailable)
 
 Outcome: TypeAlias = Response | AwsError
+Tap: TypeAlias = Callable[[str, str, str, Mapping[str, Any], "At | Outcome"], None]
+"""Told (process, service, operation, parameters, answer) of each call that took effect at once, when it does."""
 
 
 class Record(NamedTuple):
@@ -53,6 +55,7 @@ class Network:
     sdk_attempts: int
     context: contextvars.Context = field(default_factory=contextvars.Context)
     history: deque[Record] = field(default_factory=lambda: deque[Record](maxlen=20_000))
+    taps: list[Tap] = field(default_factory=list[Tap])
 
 
 class Client:
@@ -172,6 +175,9 @@ class _Call:
             return
         finally:
             network.faults.active = active
+        if not isinstance(answer, asyncio.Future):
+            for tap in network.taps:
+                tap(self._process.name, self._service, self._operation, self._parameters, answer)
         if isinstance(answer, At):
             self._leave(answer.when, answer.result)
         elif isinstance(answer, asyncio.Future):
