@@ -18,7 +18,8 @@ from faaskeeper.storage.commit import Watched
 from faaskeeper.storage.errors import NotFound
 from faaskeeper.storage.keys import node_key
 from faaskeeper.storage.loading import batch_get
-from faaskeeper.storage.queues import send_reply
+from faaskeeper.storage.queues import list_gateways, send_reply
+from faaskeeper.storage.retry import repeat
 from faaskeeper.storage.znodes import EVERYBODY
 from faaskeeper.znode.operations import Outcome
 
@@ -71,15 +72,16 @@ class Announcer:
         gateways = (await self._watching(watched.sets) | watched.gateways) - told
         if gateways:
             self._metrics.add("Hints", len(gateways))
+        if self._notifier is None and EVERYBODY in gateways:
+            gateways = await list_gateways(self._aws, self._service) - told
         if self._notifier is None or (len(gateways) <= _MOST_INLINE_HINTS and EVERYBODY not in gateways):
             await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
             return
-        await self._aws.call(
-            "lambda",
-            "invoke",
-            FunctionName=self._notifier,
-            InvocationType="Event",
-            Payload=json.dumps({"message": encode_reply(message), "gateways": sorted(gateways)}).encode(),
+        payload = json.dumps({"message": encode_reply(message), "gateways": sorted(gateways)}).encode()
+        await repeat(
+            lambda: self._aws.call(
+                "lambda", "invoke", FunctionName=self._notifier, InvocationType="Event", Payload=payload
+            )
         )
 
     async def _watching(self, sets: Sequence[tuple[str, str]]) -> frozenset[str]:
@@ -101,7 +103,7 @@ class Announcer:
 
 
 def _fits(watched: Watched) -> bool:
-    return sum(len(str(pack_event(event))) for event in watched.events) <= _MOST_EVENT_BYTES
+    return sum(len(json.dumps(pack_event(event))) for event in watched.events) <= _MOST_EVENT_BYTES
 
 
 def _parts(outcomes: list[tuple[int, Outcome]]) -> list[list[tuple[int, Outcome]]]:

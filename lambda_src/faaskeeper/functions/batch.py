@@ -133,15 +133,18 @@ def _apply(
         batch.events.extend(applied.events)
         if applied.changed:
             batch.zxid += 1
+    changed = {path for path, _, _ in state.changed_nodes()}
+    unverified = state.assumed_missing - changed
     if batch.zxid > head.zxid:
         batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time)
         if not batch.plan.fits:
+            # carried out in steps, of which none may depend on a condition
             batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time, conditional=False)
+            unverified = state.assumed_missing
         batch.rewatched = any(True for _ in state.changed_subtree_watches())
         batch.assumed = state.assumed_missing
         batch.detached = _detached(state, batch.entries)
-    changed = {path for path, _, _ in state.changed_nodes()}
-    return batch, state.assumed_missing - changed
+    return batch, unverified
 
 
 def caller_of(principal: Principal, gateway: str, super_digest: str) -> Caller:

@@ -20,7 +20,7 @@ from faaskeeper.functions.batch import Batch, Entry, build_batch
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.commit import Plan, Watched, plan, transaction, watching_above
+from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction, watching_above
 from faaskeeper.storage.errors import AwsError, TransactionCancelled
 from faaskeeper.storage.journal import PREFIX, Journal, journal_of, opening, read_journal, step, write_journal
 from faaskeeper.storage.ledger import Head, Position, confirm_complete, read_events, read_head, read_recursive
@@ -59,6 +59,7 @@ class Sequencer:
         self._service = service
         self._clock = clock
         self._announcer = Announcer(aws, service, notifier, self.metrics)
+        self._deadline = 0.0
         self._head: Head | None = None
         self._recursive: tuple[int, Mapping[str, frozenset[str]]] = (0, {})
         self._queue = sha256(service.requests.encode()).hexdigest()[:12]
@@ -68,45 +69,54 @@ class Sequencer:
 
         Raises Stalled or AwsError when it could not; then they must be delivered again, in whatever composition.
         """
-        deadline = asyncio.get_running_loop().time() + seconds
+        self._deadline = asyncio.get_running_loop().time() + seconds
         remaining = list(entries)
         suspects: frozenset[str] = frozenset()
         most = len(remaining)
         attempt = 0
         while remaining:
-            head = await self._complete_head(deadline)
+            head = await self._complete_head()
             covered = [entry for entry in remaining if entry.position <= head.applied]
             if covered:
                 self.metrics.add("Redeliveries", len(covered))
                 await self._answer_again(head, covered)
                 remaining = [entry for entry in remaining if entry.position > head.applied]
                 continue
+            taken = remaining[:most]
             try:
-                batch = await self._build(head, remaining[:most], suspects)
+                batch = await self._build(head, taken, suspects)
+                taken = batch.entries
                 committed = await self._commit(head, batch)
             except Moved:
                 self._head = None
                 committed, batch = False, Batch()
             except Rejected:
-                if most > 1:
-                    most = 1  # to find the one at fault
+                if len(taken) > 1:
+                    most = len(taken) // 2  # to find the one at fault
                     continue
-                logger.exception("request %d of %s", remaining[0].request.number, remaining[0].gateway)
-                batch = await self._refuse(head, remaining[0])
-                committed = True
+                logger.exception("request %d of %s", taken[0].request.number, taken[0].gateway)
+                batch = await self._refuse(head, taken[0])
+                committed, most = True, len(remaining)
             if committed:
                 remaining = remaining[len(batch.entries) :]
                 suspects, attempt = frozenset[str](), 0
+                if remaining:
+                    self._mind_the_time()
             else:
                 suspects |= batch.assumed
-                await self._pause(attempt, deadline)
+                await self._pause(attempt)
                 attempt += 1
 
     async def _build(self, head: Head, entries: Sequence[Entry], suspects: frozenset[str]) -> Batch:
         recursive = await self._recursive_watches(head)
-        return await build_batch(self._aws, self._service, head, entries, recursive, self._clock(), suspects)
+        try:
+            return await build_batch(self._aws, self._service, head, entries, recursive, self._clock(), suspects)
+        except (AwsError, Moved):
+            raise
+        except Exception as error:
+            raise Rejected(f"{type(error).__name__}: {error}") from error
 
-    async def _complete_head(self, deadline: float) -> Head:
+    async def _complete_head(self) -> Head:
         """The head, its transaction known to be complete: by our own commit's success, or by asking DynamoDB."""
         attempt = 0
         while self._head is None:
@@ -121,7 +131,7 @@ class Sequencer:
                 applied = head.applied if head.queue == self._queue else _NOTHING_APPLIED
                 self._head = replace(head, applied=applied)
                 break
-            await self._pause(attempt, deadline)
+            await self._pause(attempt)
             attempt += 1
         return self._head
 
@@ -147,9 +157,9 @@ class Sequencer:
             for entry, outcome in zip(batch.entries, batch.outcomes, strict=True)
         ]
         if batch.plan is None:
-            # what was checked must be the present: another instance may have gone on since
-            now = await read_head(self._aws, self._service)
-            if now is None or now.zxid != head.zxid:
+            # what was checked must be the present: another instance may have gone on since, and even when the head
+            # still looks the same, what was loaded may be of a transaction that was just becoming visible
+            if not await confirm_complete(self._aws, self._service, head, ()):
                 self._head = None
                 return False
             self._count(batch)
@@ -160,13 +170,11 @@ class Sequencer:
             head.zxid,
             tuple(batch.plan.keys),
             batch.entries[-1].position,
-            tuple(answer for answer in answers if len(repr(answer)) < _MOST_OUTCOME_BYTES),
+            tuple(answer for answer in answers if len(ascii(answer)) < _MOST_OUTCOME_BYTES),
             recursive_epoch=batch.zxid if batch.rewatched else head.recursive_epoch,
             detached=tuple(batch.detached),
             queue=self._queue,
         )
-        if not batch.plan.storable:
-            raise Rejected("an item would be larger than DynamoDB takes")
         if batch.plan.fits:
             written = await self._write(transaction(self._service, batch.plan, head, following), following)
         else:
@@ -181,6 +189,9 @@ class Sequencer:
         """A transaction too large for one TransactWriteItems. False if it was not begun, or may be unfinished: then
         whoever next looks for the head carries on."""
         journal = journal_of(f"{PREFIX}{head.zxid}-{uuid4().hex}", planned, head)
+        # once it is begun there is no way back
+        if not planned.storable or item_size(journal.head) > MOST_ITEM_BYTES:
+            raise Rejected("an item would be larger than DynamoDB takes")
         await write_journal(self._aws, self._service, journal)
         begun = replace(previous, journal=journal.key)
         if not await self._write(opening(self._service, planned, previous, journal), begun):
@@ -198,6 +209,8 @@ class Sequencer:
 
     async def _steps(self, journal: Journal, first: int) -> bool:
         for index in range(first, len(journal.steps)):
+            if index > first:
+                self._mind_the_time()
             if not await self._write(step(self._service, journal, index), None):
                 return False
         head = await read_head(self._aws, self._service)
@@ -260,11 +273,16 @@ class Sequencer:
             watched = Watched(tuple(events), tuple(sorted(sets)), gateways)
         await self._announcer.announce(head.zxid, head.base, answers, watched, head.detached)
 
-    async def _pause(self, attempt: int, deadline: float) -> None:
+    async def _pause(self, attempt: int) -> None:
         pause = delay(attempt)
-        if asyncio.get_running_loop().time() + pause > deadline:
+        if asyncio.get_running_loop().time() + pause > self._deadline:
             raise Stalled(f"gave up after {attempt + 1} attempts")
         await asyncio.sleep(pause)
+
+    def _mind_the_time(self) -> None:
+        """An invocation that is cut off leaves its messages invisible for long; one that ends brings them back."""
+        if asyncio.get_running_loop().time() > self._deadline:
+            raise Stalled("the rest comes with the next invocation")
 
 
 def _invalid(error: TransactionCancelled) -> bool:

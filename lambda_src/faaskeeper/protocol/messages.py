@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -34,6 +35,8 @@ from faaskeeper.znode.operations import (
     UnwatchSubtree,
     WatchSubtree,
 )
+
+_GATEWAY = re.compile("[0-9A-Za-z_-]{0,64}")
 
 
 class InvalidMessage(ValueError):
@@ -111,9 +114,9 @@ def decode_requests(text: str) -> RequestMessage:
         principals: list[Principal] = [_unpack_principal(*fields) for fields in document["principals"]]
         requests: list[list[Any]] = document["requests"]
         return RequestMessage(
-            str(document["gateway"]),
+            _gateway(document["gateway"]),
             tuple(
-                Request(principals[int(index)], int(number), _unpack_operation(tag, fields))
+                Request(principals[_number(index)], _number(number), _unpack_operation(tag, fields))
                 for index, number, tag, *fields in requests
             ),
         )
@@ -198,8 +201,27 @@ def unpack_acl(packed: Any) -> tuple[Acl, ...]:
 
 
 def _unpack_principal(session: int, epoch: int, password: str, credentials: list[list[str]]) -> Principal:
-    proofs = tuple((str(scheme), str(credential)) for scheme, credential in credentials)
-    return Principal(int(session), int(epoch), _unpack_bytes(password), proofs)
+    proofs = tuple((_text(scheme), _text(credential)) for scheme, credential in credentials)
+    return Principal(_number(session), _number(epoch), _unpack_bytes(password), proofs)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
+        raise TypeError(f"{value!r} is no 64-bit number")
+    return value
+
+
+def _gateway(value: Any) -> str:
+    """A gateway's id is part of its queue's name: "" stands for the service's own functions."""
+    if not _GATEWAY.fullmatch(_text(value)):
+        raise ValueError(f"{value!r} is no gateway")
+    return str(value)
 
 
 def _pack_bytes(value: bytes) -> str:
@@ -207,7 +229,7 @@ def _pack_bytes(value: bytes) -> str:
 
 
 def _unpack_bytes(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
+    return base64.b64decode(_text(text), validate=True)
 
 
 def _pack_data(data: Data) -> Any:
@@ -221,22 +243,37 @@ def _pack_data(data: Data) -> Any:
 def _unpack_data(packed: Any) -> Data:
     if packed is None:
         return None
-    return _unpack_bytes(packed) if isinstance(packed, str) else Blob(str(packed[0]), int(packed[1]))
+    if isinstance(packed, str):
+        return _unpack_bytes(packed)
+    key, length = packed
+    return Blob(_text(key), _number(length))
+
+
+def _unpack_acl_of_request(packed: Any) -> tuple[Acl, ...]:
+    if packed == 0:
+        return OPEN_ACL
+    return tuple(Acl(_number(perms), _text(scheme), _text(ident)) for perms, scheme, ident in packed)
 
 
 _T = TypeVar("_T")
 
 
 def _unpack_create(path: str, data: Any, acl: Any, flags: int, ttl: int | None = None) -> Create:
-    return Create(path, _unpack_data(data), unpack_acl(acl), flags, ttl)
+    return Create(
+        _text(path),
+        _unpack_data(data),
+        _unpack_acl_of_request(acl),
+        _number(flags),
+        None if ttl is None else _number(ttl),
+    )
 
 
 def _unpack_set(path: str, data: Any, version: int) -> SetData:
-    return SetData(path, _unpack_data(data), version)
+    return SetData(_text(path), _unpack_data(data), _number(version))
 
 
 def _unpack_set_acl(path: str, acl: Any, version: int) -> SetAcl:
-    return SetAcl(path, unpack_acl(acl), version)
+    return SetAcl(_text(path), _unpack_acl_of_request(acl), _number(version))
 
 
 def _unpack_multi(*packed: list[Any]) -> Multi:
@@ -245,7 +282,7 @@ def _unpack_multi(*packed: list[Any]) -> Multi:
 
 
 def _unpack_session(password_hash: str, timeout: int) -> CreateSession:
-    return CreateSession(_unpack_bytes(password_hash), timeout)
+    return CreateSession(_unpack_bytes(password_hash), _number(timeout))
 
 
 _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[..., Operation]]] = {
@@ -254,19 +291,27 @@ _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[...
         lambda o: [o.path, _pack_data(o.data), pack_acl(o.acl), o.flags, *([] if o.ttl is None else [o.ttl])],
         _unpack_create,
     ),
-    "delete": (Delete, lambda o: [o.path, o.version], Delete),
+    "delete": (Delete, lambda o: [o.path, o.version], lambda path, version: Delete(_text(path), _number(version))),
     "set": (SetData, lambda o: [o.path, _pack_data(o.data), o.version], _unpack_set),
     "setAcl": (SetAcl, lambda o: [o.path, pack_acl(o.acl), o.version], _unpack_set_acl),
-    "check": (Check, lambda o: [o.path, o.version], Check),
+    "check": (Check, lambda o: [o.path, o.version], lambda path, version: Check(_text(path), _number(version))),
     "multi": (Multi, lambda o: [_pack_operation(operation) for operation in o.operations], _unpack_multi),
     "session": (CreateSession, lambda o: [_pack_bytes(o.password_hash), o.timeout], _unpack_session),
-    "attach": (AttachSession, lambda o: [o.timeout], AttachSession),
+    "attach": (AttachSession, lambda o: [o.timeout], lambda timeout: AttachSession(_number(timeout))),
     "close": (CloseSession, lambda _: [], CloseSession),
-    "expire": (ExpireSession, lambda o: [o.epoch], ExpireSession),
-    "reap": (Reap, lambda o: [o.path, o.czxid, o.mzxid, o.pzxid], Reap),
-    "watch": (WatchSubtree, lambda o: [o.path, o.gateway], WatchSubtree),
-    "unwatch": (UnwatchSubtree, lambda o: [o.path, o.gateway], UnwatchSubtree),
-    "list": (ListChildren, lambda o: [o.path], ListChildren),
+    "expire": (ExpireSession, lambda o: [o.epoch], lambda epoch: ExpireSession(_number(epoch))),
+    "reap": (
+        Reap,
+        lambda o: [o.path, o.czxid, o.mzxid, o.pzxid],
+        lambda path, *zxids: Reap(_text(path), *map(_number, zxids)),
+    ),
+    "watch": (WatchSubtree, lambda o: [o.path, o.gateway], lambda path, id: WatchSubtree(_text(path), _gateway(id))),
+    "unwatch": (
+        UnwatchSubtree,
+        lambda o: [o.path, o.gateway],
+        lambda path, id: UnwatchSubtree(_text(path), _gateway(id)),
+    ),
+    "list": (ListChildren, lambda o: [o.path], lambda path: ListChildren(_text(path))),
 }
 _TAGS = {kind: tag for tag, (kind, _, _) in _OPERATIONS.items()}
 
@@ -292,5 +337,5 @@ def _load(text: str, build: Callable[[Any], _T]) -> _T:
         return build(document)
     except InvalidMessage:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, binascii.Error) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, binascii.Error) as error:
         raise InvalidMessage(f"{type(error).__name__}: {error}") from error

@@ -211,7 +211,7 @@ class _Writer:
         item = {**key.attributes, **attributes}
         if key.full is not None:
             item["full"] = string(key.full)
-        self._add(key, "Put", {"Item": item}, _size(item))
+        self._add(key, "Put", {"Item": item}, item_size(item))
 
     def delete(self, key: Key) -> None:
         self._add(key, "Delete", {"Key": key.attributes}, 0)
@@ -266,7 +266,7 @@ class _Writer:
             update["ExpressionAttributeNames"] = names
         if values:
             update["ExpressionAttributeValues"] = values
-        self._add(key, "Update", update, _size(changed))
+        self._add(key, "Update", update, item_size(changed))
         return watched
 
     def edge(self, path: str, before: Znode | None, after: Znode | None) -> None:
@@ -376,9 +376,12 @@ def _set_expression(
     return f"SET {', '.join(parts)}"
 
 
-def _size(attributes: Item) -> int:
+def item_size(attributes: Item) -> int:
+    """In bytes, as DynamoDB counts it, or a little more."""
     total = 0
     for name, value in attributes.items():
         kind, content = next(iter(value.items()))
+        if kind == "S":
+            content = content.encode()
         total += len(name) + (len(content) if kind in ("S", "B", "N") else 100)
     return total

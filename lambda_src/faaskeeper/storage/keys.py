@@ -6,6 +6,7 @@ by a digest, and the item carries the real one in ``full``. Real paths start wit
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -47,7 +48,7 @@ class Key:
     @property
     def size(self) -> int:
         """Bytes, about, that it takes in the head."""
-        return len(self.partition) + len(self.sort) + 20
+        return len(json.dumps(pack_key(self)))
 
     @property
     def attributes(self) -> dict[str, Attribute]:

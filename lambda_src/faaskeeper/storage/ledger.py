@@ -15,7 +15,7 @@ from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event,
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import ConditionFailed, TransactionCancelled
+from faaskeeper.storage.errors import AwsError, ConditionFailed
 from faaskeeper.storage.keys import EVENT, RECURSIVE, Key, event_sort, head_key, pack_key, unpack_key
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import passing, repeat
@@ -141,7 +141,7 @@ async def confirm_complete(aws: Aws, service: Service, head: Head, keys: Sequenc
                 for key in (head_key(), *(head.keys if keys is None else keys))
             ],
         )
-    except TransactionCancelled as error:
+    except AwsError as error:
         if passing(error):
             return False
         raise

@@ -1,0 +1,205 @@
+"""Transactions above what one TransactWriteItems holds: all of it or nothing, whoever dies in between."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.znodes import WATCH_DATA, register_watch
+from faaskeeper.znode.errors import Code
+from faaskeeper.znode.model import OPEN_ACL
+from faaskeeper.znode.operations import CloseSession, Create, Delete, Multi, SetData
+
+from .stage import COMMIT, Dying, Failing, Killed, Stage, Stalling, calls, create, run
+
+EPHEMERAL = 1
+SEQUENTIAL = 2
+EPHEMERALS = 150
+
+
+async def with_ephemerals(stage: Stage, count: int = EPHEMERALS) -> object:
+    client = await stage.client()
+    await stage.do(client, create("/locks"))
+    await stage.do(client, *(create(f"/locks/{number:04}", flags=EPHEMERAL) for number in range(count)))
+    assert len(await stage.ephemerals(client)) == count
+    return client
+
+
+def test_closing_deletes_more_ephemerals_than_a_transaction_holds(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await with_ephemerals(stage)
+        before = await stage.head()
+        (outcome,) = await stage.do(client, CloseSession())
+        assert outcome.code is Code.OK
+        head = await stage.head()
+        assert (head.zxid, head.journal) == (before.zxid + 1, "")
+        assert await stage.children("/locks") == []
+        assert await stage.ephemerals(client) == []
+        assert await stage.session(client) is None
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(1, 7))
+def test_death_at_any_step(aws: BotoAws, step: int, after: bool) -> None:
+    """Commit 1 opens the journal, the others are its steps; the session's 452 items are 5 of them."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await with_ephemerals(stage)
+        before = await stage.head()
+        (number,) = await stage.send(client.gateway, (client, CloseSession()))
+        dying = Dying(aws, calls(COMMIT, nth=step), after=after)
+        records = await stage.receive()
+        with pytest.raises(Killed):
+            await stage.sequencer(dying).invoke(records)
+        assert (await stage.head()).zxid == before.zxid + (step == 6 and after)
+        await stage.bring_back(records)
+        await stage.drain()
+        outcome = (await stage.outcomes(client.gateway, [number]))[number]
+        assert (outcome.code, outcome.zxid) == (Code.OK, before.zxid + 1)
+        assert (await stage.head()).zxid == before.zxid + 1
+        assert await stage.children("/locks") == []
+        assert await stage.ephemerals(client) == []
+
+    run(scenario())
+
+
+def test_lost_answers_of_all_steps(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await with_ephemerals(stage)
+        before = await stage.head()
+        (number,) = await stage.send(client.gateway, (client, CloseSession()))
+        losing = Failing(aws, lambda service, operation, parameters: operation == COMMIT, after=True)
+        await stage.drain(stage.sequencer(losing))
+        assert losing.failed == 6
+        assert (await stage.outcomes(client.gateway, [number]))[number].zxid == before.zxid + 1
+        assert await stage.children("/locks") == []
+
+    run(scenario())
+
+
+def test_names_that_a_large_transaction_took_for_free(aws: BotoAws) -> None:
+    """The counter of sequence names starts again with the parent, so its first names have tombstones."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        await stage.do(client, create("/queue"))
+        (first,) = await stage.do(client, create("/queue/n-", flags=SEQUENTIAL))
+        assert first.path == "/queue/n-0000000000"
+        await stage.do(client, Delete(first.path), Delete("/queue"), create("/queue"))
+        many = Multi(tuple(create("/queue/n-", flags=SEQUENTIAL) for _ in range(80)))
+        outcome, after = await stage.do(client, many, create("/after"))
+        assert outcome.results is not None
+        assert {result.code for result in outcome.results} == {Code.OK}
+        assert after.code is Code.OK
+        assert await stage.children("/queue") == [f"n-{number:010}" for number in range(80)]
+
+    run(scenario())
+
+
+def test_what_dynamodb_would_refuse_is_refused_whole(aws: BotoAws) -> None:
+    """A path of three bytes a character makes an item that looks a third of its size."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        too_long = f"/{'長' * 150_000}"
+        many = Multi((*(create(f"/n{number}") for number in range(80)), create(too_long)))
+        outcome, after = await stage.do(client, many, create("/after"))
+        assert outcome.code is Code.SYSTEM_ERROR
+        assert after.code is Code.OK
+        assert await stage.children("/") == ["after", "zookeeper"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("count", [40, 60, 147])
+def test_long_names_of_a_large_transaction(aws: BotoAws, count: int) -> None:
+    """What the head lists of it is escaped, and so six times as long as it looks."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        name = "名" * 300
+        await stage.do(client, create(f"/{name}"))
+        many = Multi(tuple(create(f"/{name}/{name}{number}") for number in range(count)))
+        outcome, after = await stage.do(client, many, create("/after"))
+        assert outcome.results is not None
+        assert outcome.code is Code.OK
+        assert {result.code for result in outcome.results} == {Code.OK}
+        assert after.code is Code.OK
+        assert len(await stage.children(f"/{name}")) == count
+
+    run(scenario())
+
+
+def test_nobody_answers_from_the_middle(aws: BotoAws) -> None:
+    """An instance that wakes up in the middle of another's journal must not judge by what is there so far."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        gateway = await stage.gateway()
+        await stage.do(client, create("/many"))
+        many = Multi(tuple(create(f"/many/{number}") for number in range(100)))
+        (number,) = await stage.send(client.gateway, (client, many))
+        records = await stage.receive()
+        # the first instance has taken its message and remembers the head; before it loads, it stalls
+        slow = Stalling(aws, calls("batch_get_item"))
+        first = asyncio.create_task(stage.sequencer(slow).invoke(records))
+        await slow.reached.wait()
+        # the message comes again, to an instance that dies in the middle
+        await stage.bring_back(records)
+        again = await stage.receive()
+        with pytest.raises(Killed):
+            await stage.sequencer(Dying(aws, calls(COMMIT, nth=3), after=False)).invoke(again)
+        assert (await stage.head()).journal
+        slow.go_on.set()
+        await first
+        outcome = (await stage.outcomes(client.gateway, [number]))[number]
+        assert outcome.results is not None
+        assert {result.code for result in outcome.results} == {Code.OK}
+        await stage.bring_back(again)
+        await stage.drain()
+        assert await stage.outcomes_now(client.gateway) <= {(number, outcome)}
+        assert len(await stage.children("/many")) == 100
+        assert gateway
+
+    run(scenario())
+
+
+def test_every_watcher_of_a_large_transaction_is_told(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await with_ephemerals(stage)
+        watcher = await stage.gateway()
+        await register_watch(aws, stage.service, "/locks/0042", WATCH_DATA, watcher.id)
+        await stage.do(client, CloseSession())
+        (hint,) = await stage.replies(watcher, 1)
+        assert hint.zxid == (await stage.head()).zxid
+        events = hint.events if hint.events is not None else tuple(await stage.events())
+        assert "/locks/0042" in {event.path for event in events}
+
+    run(scenario())
+
+
+def test_writes_go_on_after_a_large_one(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        await stage.do(client, create("/a"))
+        many = Multi(tuple(Create(f"/a/{number}", b"x" * 2000, OPEN_ACL) for number in range(120)))
+        outcomes = await stage.do(client, SetData("/a", b"1"), many, SetData("/a", b"2"))
+        assert [outcome.zxid for outcome in outcomes] == sorted(outcome.zxid for outcome in outcomes)
+        node = await stage.node("/a")
+        assert node is not None
+        assert (node.version, node.data, node.children) == (2, b"2", 120)
+
+    run(scenario())
