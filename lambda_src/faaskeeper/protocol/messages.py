@@ -219,9 +219,10 @@ def _number(value: Any) -> int:
 
 def _gateway(value: Any) -> str:
     """A gateway's id is part of its queue's name: "" stands for the service's own functions."""
-    if not _GATEWAY.fullmatch(_text(value)):
-        raise ValueError(f"{value!r} is no gateway")
-    return str(value)
+    id = _text(value)
+    if not _GATEWAY.fullmatch(id):
+        raise ValueError(f"{id!r} is no gateway")
+    return id
 
 
 def _pack_bytes(value: bytes) -> str:
@@ -285,33 +286,42 @@ def _unpack_session(password_hash: str, timeout: int) -> CreateSession:
     return CreateSession(_unpack_bytes(password_hash), _number(timeout))
 
 
+def _checked(kind: Callable[..., Operation], *types: Callable[[Any], Any]) -> Callable[..., Operation]:
+    """``kind`` made of fields that are checked one by one."""
+
+    def unpack(*fields: Any) -> Operation:
+        return kind(*(check(field) for check, field in zip(types, fields, strict=True)))
+
+    return unpack
+
+
 _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[..., Operation]]] = {
     "create": (
         Create,
         lambda o: [o.path, _pack_data(o.data), pack_acl(o.acl), o.flags, *([] if o.ttl is None else [o.ttl])],
         _unpack_create,
     ),
-    "delete": (Delete, lambda o: [o.path, o.version], lambda path, version: Delete(_text(path), _number(version))),
+    "delete": (Delete, lambda o: [o.path, o.version], _checked(Delete, _text, _number)),
     "set": (SetData, lambda o: [o.path, _pack_data(o.data), o.version], _unpack_set),
     "setAcl": (SetAcl, lambda o: [o.path, pack_acl(o.acl), o.version], _unpack_set_acl),
-    "check": (Check, lambda o: [o.path, o.version], lambda path, version: Check(_text(path), _number(version))),
+    "check": (Check, lambda o: [o.path, o.version], _checked(Check, _text, _number)),
     "multi": (Multi, lambda o: [_pack_operation(operation) for operation in o.operations], _unpack_multi),
     "session": (CreateSession, lambda o: [_pack_bytes(o.password_hash), o.timeout], _unpack_session),
-    "attach": (AttachSession, lambda o: [o.timeout], lambda timeout: AttachSession(_number(timeout))),
+    "attach": (AttachSession, lambda o: [o.timeout], _checked(AttachSession, _number)),
     "close": (CloseSession, lambda _: [], CloseSession),
-    "expire": (ExpireSession, lambda o: [o.epoch], lambda epoch: ExpireSession(_number(epoch))),
+    "expire": (ExpireSession, lambda o: [o.epoch], _checked(ExpireSession, _number)),
     "reap": (
         Reap,
         lambda o: [o.path, o.czxid, o.mzxid, o.pzxid],
-        lambda path, *zxids: Reap(_text(path), *map(_number, zxids)),
+        _checked(Reap, _text, _number, _number, _number),
     ),
-    "watch": (WatchSubtree, lambda o: [o.path, o.gateway], lambda path, id: WatchSubtree(_text(path), _gateway(id))),
+    "watch": (WatchSubtree, lambda o: [o.path, o.gateway], _checked(WatchSubtree, _text, _gateway)),
     "unwatch": (
         UnwatchSubtree,
         lambda o: [o.path, o.gateway],
-        lambda path, id: UnwatchSubtree(_text(path), _gateway(id)),
+        _checked(UnwatchSubtree, _text, _gateway),
     ),
-    "list": (ListChildren, lambda o: [o.path], lambda path: ListChildren(_text(path))),
+    "list": (ListChildren, lambda o: [o.path], _checked(ListChildren, _text)),
 }
 _TAGS = {kind: tag for tag, (kind, _, _) in _OPERATIONS.items()}
 
