@@ -141,6 +141,29 @@ def test_transactional_reads_are_never_torn(faults: Faults) -> None:
     assert any(numbers is not None for numbers in seen)
 
 
+def test_transactional_reads_conflict_with_single_writes_too() -> None:
+    async def main() -> list[list[int] | None]:
+        cloud = Cloud()
+        cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
+        for key in KEYS:
+            await cloud.admin.call("dynamodb", "put_item", TableName="t", Item={**key, "n": {"N": "0"}})
+
+        async def write() -> None:
+            for value in range(50):
+                item = {**KEYS[0], "n": {"N": str(value)}}
+                await cloud.client("writer").call("dynamodb", "put_item", TableName="t", Item=item)
+
+        async def read() -> list[list[int] | None]:
+            return [await by_transaction(cloud.client("reader"), KEYS) for _ in range(20)]
+
+        _, seen = await asyncio.gather(write(), read())
+        return seen
+
+    seen = run(1, main())
+    assert None in seen
+    assert any(seen)
+
+
 def test_a_query_can_be_torn_within_one_answer_only_with_that_fault() -> None:
     for seed in range(SEEDS):
         assert not any(map(is_torn, reads_while_writing(seed, by_query, TOGETHER, Faults.none())))
@@ -168,6 +191,40 @@ def test_a_success_is_answered_when_everything_is_visible() -> None:
     results = [run(seed, main(seed)) for seed in range(SEEDS)]
     assert [numbers for numbers, _ in results] == [[1, 1, 1]] * SEEDS
     assert max(seconds for _, seconds in results) > 1, "no commit was slow"
+
+
+def test_a_committing_transaction_holds_each_item_until_it_is_visible_and_no_longer() -> None:
+    async def main(seed: int) -> list[set[str]]:
+        cloud = Cloud(Faults.only(seed, Kind.SLOW_COMMIT, rate=1.0))
+        cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
+        for key in KEYS:
+            await cloud.admin.call("dynamodb", "put_item", TableName="t", Item={**key, "n": {"N": "0"}})
+        commit = asyncio.create_task(write_all(cloud.client("writer"), KEYS, 1))
+        moments: list[set[str]] = []
+        while not commit.done():
+            seen: set[str] = set()
+            for key in KEYS:
+                try:
+                    answer = await cloud.admin.call(
+                        "dynamodb",
+                        "update_item",
+                        TableName="t",
+                        Key=key,
+                        UpdateExpression="ADD m :one",
+                        ExpressionAttributeValues={":one": {"N": "1"}},
+                        ReturnValues="ALL_NEW",
+                    )
+                    seen.add(f"n={answer['Attributes']['n']['N']}")
+                except Conflict:
+                    found = await cloud.admin.call("dynamodb", "get_item", TableName="t", Key=key, ConsistentRead=True)
+                    seen.add(f"held, n={found['Item']['n']['N']}")
+            moments.append(seen)
+            await asyncio.sleep(0.005)
+        return moments
+
+    moments = [seen for seed in range(20) for seen in run(seed, main(seed))]
+    assert {state for seen in moments for state in seen} == {"n=0", "held, n=0", "n=1"}
+    assert {"held, n=0", "n=1"} in moments
 
 
 def contended(seed: int, faults: Faults) -> tuple[int, int, list[AwsError]]:

@@ -76,6 +76,17 @@ def test_what_the_caller_holds_is_a_copy() -> None:
     assert on_cloud(work) == {**key("a"), "list": {"L": [{"N": "1"}]}}
 
 
+def test_the_last_element_takes_its_set_along() -> None:
+    async def work(cloud: Cloud, aws: Aws) -> Any:
+        await put(aws, "a", watch={"SS": ["one", "two"]})
+        await aws.call("dynamodb", "update_item", **update("a", "DELETE watch :g", g={"SS": ["one", "three"]}))
+        one = await get(aws, "a")
+        await aws.call("dynamodb", "update_item", **update("a", "DELETE watch :g", g={"SS": ["two"]}))
+        return one, await get(aws, "a")
+
+    assert on_cloud(work) == ({**key("a"), "watch": {"SS": ["two"]}}, key("a"))
+
+
 def test_a_condition_that_fails_changes_nothing() -> None:
     async def work(cloud: Cloud, aws: Aws) -> Any:
         await put(aws, "a", n={"N": "1"})

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.cloud import RATES, Cloud, Faults, Kind, run
 from tests.simulation.cloud.faults import ORDINARY
-from tests.simulation.workload import busy, trace
+from tests.simulation.cloud_workload import busy, trace
 
 
 def test_a_seed_replays() -> None:

@@ -12,8 +12,8 @@ import pytest
 from faaskeeper.storage.errors import AwsError, NotFound
 from tests.simulation.cloud import Cloud, Context, Faults, FunctionFailed, Instance, Kind, run
 from tests.simulation.cloud.lambda_ import Handler
+from tests.simulation.cloud_workload import TABLE, busy
 from tests.simulation.test_cloud_sqs import send
-from tests.simulation.workload import TABLE, busy
 
 SEEDS = 40
 

@@ -111,6 +111,29 @@ def test_python_s_own_randomness_comes_from_the_seed() -> None:
     assert secrets.token_bytes(8) != run(1, main())[2]
 
 
+def test_sets_of_tasks_have_the_same_order_in_every_run() -> None:
+    async def main(ballast: int) -> list[str]:
+        kept = [object() for _ in range(ballast)]
+        tasks = [asyncio.create_task(asyncio.sleep(1), name=str(number)) for number in range(50)]
+        kept.clear()
+        done, _ = await asyncio.wait(tasks)
+        return [task.get_name() for task in done]
+
+    assert run(1, main(0)) == run(1, main(1000)) == run(1, main(12345))
+
+
+def test_a_mistake_of_the_simulation_itself_ends_the_run() -> None:
+    def fail() -> None:
+        raise AssertionError("a bug in the cloud")
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(1, fail)
+        await asyncio.sleep(10)
+
+    with pytest.raises(AssertionError, match="a bug in the cloud"):
+        run(1, main())
+
+
 def order_of(seed: int) -> list[str]:
     async def main() -> list[str]:
         cloud = Cloud()
@@ -252,7 +275,7 @@ def test_tasks_that_are_left_end_without_effect_or_noise(capsys: pytest.CaptureF
 
 def test_a_run_is_the_same_in_every_python_process() -> None:
     """The hashes of text, and with them the order of sets, differ between the two."""
-    program = "from tests.simulation.workload import digest; print(digest(7))"
+    program = "from tests.simulation.cloud_workload import digest; print(digest(7))"
     digests = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -287,13 +310,14 @@ def test_the_tasks_of_killed_processes_stay_until_the_end() -> None:
             finally:
                 ran.append("cleaned up")
 
-        for number in range(20):
-            process = cloud.process(f"p{number}")
+        async def live_and_die(process: Process) -> None:
             process.start(call(process))
             process.start(wait())
             await asyncio.sleep(0.001)
             process.kill()
-        del process
+
+        for number in range(20):
+            await live_and_die(cloud.process(f"p{number}"))
         gc.collect()
         await asyncio.sleep(10)
         gc.collect()

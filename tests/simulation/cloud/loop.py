@@ -96,7 +96,8 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self._processes: dict[Process, None] = {}
         self.sockets = Sockets(self, self.stream("sockets"))
         self.set_task_factory(_make_task)
-        self.set_exception_handler(lambda loop, context: self.unhandled.append(context))
+        self._crash: BaseException | None = None
+        self.set_exception_handler(_note_unhandled)
         self.set_debug(False)
 
     def stream(self, purpose: str) -> random.Random:
@@ -188,6 +189,10 @@ class SimulationLoop(asyncio.BaseEventLoop):
             if not self._queue and not self._advance():
                 break
 
+    def crash(self, error: BaseException) -> None:
+        """The run ends with ``error``."""
+        self._crash = error
+
     def close(self) -> None:
         self._queue.clear()
         self._timers.clear()
@@ -235,6 +240,8 @@ class SimulationLoop(asyncio.BaseEventLoop):
                 process.hold(handle)
             else:
                 handle._run()  # pyright: ignore
+                if self._crash is not None and not self.closing:
+                    raise self._crash
 
     def _choose_order(self, ready: list[asyncio.Handle]) -> list[asyncio.Handle]:
         """Any order of the processes, but FIFO within each."""
@@ -265,6 +272,15 @@ class SimulationLoop(asyncio.BaseEventLoop):
             where = f"{frames[0].f_code.co_qualname}:{frames[0].f_lineno}" if frames else "?"
             lines.append(f"  {task.get_name()} of {owner.name if owner else 'the cloud'} at {where}")
         return "\n".join(lines)
+
+
+def _note_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A callback that fails outside all processes is the simulation's own mistake, and ends the run."""
+    assert isinstance(loop, SimulationLoop)
+    loop.unhandled.append(context)
+    handle = context.get("handle")
+    if handle is not None and handle._context.get(CURRENT) is None:
+        loop.crash(context["exception"])
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:

@@ -44,7 +44,7 @@ class Process:
         self._loop = loop
         self._paused_until = 0.0
         self._held: list[asyncio.Handle] = []
-        self._remains: set[asyncio.Task[Any]] = set()
+        self._remains: list[asyncio.Task[Any]] = []
         self._pending: dict[asyncio.Future[Any], None] = {}
         self._mourners: dict[Callable[[], None], None] = {}
         loop.adopt(self)
@@ -91,7 +91,8 @@ class Process:
         if self.dead or self._loop.closing:
             return
         self.dead = self.blocked = True
-        self._remains = asyncio.all_tasks(self._loop)  # else the collector would close them, which runs their code
+        # kept, or the collector would close them, which runs their code
+        self._remains = [task for task in asyncio.all_tasks(self._loop) if getattr(task, "owner", None) is self]
         pending, self._pending = self._pending, {}
         for future in pending:
             if not future.done():

@@ -1,7 +1,7 @@
 """GetItem, BatchGetItem, Query and Scan.
 
-A consistent read sees every item as of some instant between its request and its answer; only GetItem, being about
-one item, has but one. Without ConsistentRead the instants can lie in the past.
+A consistent read sees every item as of some instant between its request and its answer, which for one item is
+linearizable and for several is not a snapshot. Without ConsistentRead the instants can lie further back.
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ def _projected(item: Item, projection: ParsedProjection | None) -> Item:
     return copy_item(item if projection is None else project(item, projection.paths))
 
 
-def _view(store: Store, operation: str, sent: float, *, consistent: bool, single: bool = False) -> View:
+def _view(store: Store, operation: str, sent: float, *, consistent: bool) -> View:
     """How a read sees cells: each at one instant, or at instants of their own."""
     now = store.now
     earliest = now
     if not consistent:
         stale = store.faults.strike(Kind.STALE, operation)
         earliest = now - stale.seconds if stale is not None else now
-    elif not single and store.faults.happens(Kind.TORN, operation):
+    elif store.faults.happens(Kind.TORN, operation):
         earliest = sent
     if earliest == now:
         return lambda cell: cell.at(now)
@@ -106,7 +106,7 @@ def get(store: Store, operation: str, parameters: Mapping[str, Any], sent: float
     """GetItem. Raises AwsError (validation)."""
     lookup = Lookup(store, operation, parameters)
     consistent = bool(parameters.get("ConsistentRead", False))
-    version = _view(store, operation, sent, consistent=consistent, single=True)(lookup.cell)
+    version = _view(store, operation, sent, consistent=consistent)(lookup.cell)
     _admit(store, operation, lookup.table, lookup.key[0], version.size)
     units = store.bill_read(lookup.table, version.size, consistent=consistent)
     item = lookup.projected(version.item)
