@@ -5,10 +5,10 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node demo test lint synth local clean
+.PHONY: help venv node demo bench test lint synth local clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 venv: .venv/.made ## the Python environment everything else runs in
 
@@ -27,6 +27,9 @@ lint: venv
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright
+
+bench: venv ## what each operation costs, counted
+	@$(PY) -m bench.operations 2>/dev/null | grep -v '"_aws"'
 
 synth: venv node ## the CloudFormation template of every tier, in cdk.out/TIER
 	for tier in development standard critical; do \

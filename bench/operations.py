@@ -1,0 +1,194 @@
+"""What each operation costs: calls, transaction items, capacity units, messages; exact on any machine."""
+
+# kazoo has no type stubs
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import NodeExistsError
+
+from bench.meter import Count
+from bench.stage import Stage, stage
+
+WRITE_UNIT = 0.625e-6
+READ_UNIT = 0.125e-6
+FIFO_REQUEST = 0.50e-6
+STANDARD_REQUEST = 0.40e-6
+LAMBDA_REQUEST = 0.20e-6
+LAMBDA_GB_SECOND = 0.0000133334
+PUT = 5e-6
+GET = 0.4e-6
+"""Dollars, us-east-1, 2026."""
+_SEQUENCER_GB_SECONDS = 0.5 * 0.05
+"""Half a GB for 50 ms: what a batch takes at the calibrated latencies of DynamoDB and SQS."""
+
+_COLUMNS = f"{'items':>6} {'WU':>6} {'RU':>6} {'msgs':>5} {'gw calls':>9} {'$ / million':>12}"
+_HEADER = f"{'operation':38} {'seq. calls':>10} {_COLUMNS}"
+
+
+async def main() -> None:
+    async with stage(gateways=2) as on:
+        clients = [await _client(port) for port in on.ports]
+        try:
+            print("One operation at a time, 100 B of data, no watch unless said, warm sequencer\n")
+            print(_HEADER)
+            await _single(on, *clients)
+            await _siblings(on, clients[0])
+            await _together(on)
+        finally:
+            for client in clients:
+                await asyncio.to_thread(client.stop)
+                await asyncio.to_thread(client.close)
+
+
+async def _single(on: Stage, one: Any, other: Any) -> None:
+    small, medium, large = b"x" * 100, b"x" * 4000, b"x" * 100_000
+    await asyncio.to_thread(one.create, "/warm", small)
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("create", lambda: one.create("/node", small)),
+        ("set", lambda: one.set("/node", small)),
+        ("get", lambda: one.get("/node")),
+        ("exists", lambda: one.exists("/node")),
+        ("get, new watch", lambda: one.get("/node", watch=_ignore)),
+        ("get, watch already set", lambda: one.get("/node", watch=_ignore)),
+        ("set, fires a watch", lambda: one.set("/node", small)),
+        ("exists on a missing node, new watch", lambda: one.exists("/missing", watch=_ignore)),
+        ("getChildren", lambda: one.get_children("/")),
+        ("delete", lambda: one.delete("/node")),
+        ("getChildren, new watch", lambda: one.get_children("/", watch=_ignore)),
+        ("create, fires a watch", lambda: one.create("/node", small)),
+        ("create, ephemeral", lambda: one.create("/ephemeral", small, ephemeral=True)),
+        ("create, sequential", lambda: one.create("/sequence-", small, sequence=True)),
+        ("create, 4 kB", lambda: one.create("/medium", medium)),
+        ("set, 4 kB", lambda: one.set("/medium", medium)),
+        ("get, 4 kB", lambda: one.get("/medium")),
+        ("create, 100 kB", lambda: one.create("/large", large)),
+        ("set, 100 kB", lambda: one.set("/large", large)),
+        ("get, 100 kB", lambda: one.get("/large")),
+        ("multi of 10 creates", lambda: _multi(one, 10)),
+        ("failed write (node exists)", lambda: _refused(one)),
+        ("get by the other gateway, first sight", lambda: other.get("/large")),
+        ("get by the other gateway, again", lambda: other.get("/large")),
+    ]
+    for name, step in steps:
+        await _measured(on, name, step)
+
+
+async def _siblings(on: Stage, client: Any) -> None:
+    print("\nThe n-th sibling\n")
+    print(_HEADER)
+    await asyncio.to_thread(client.create, "/wide")
+    created = 0
+    for siblings in (0, 1000, 10_000):
+        while created < siblings:
+            more = min(1000, siblings - created)
+            await asyncio.to_thread(_fill, client, created, more)
+            created += more
+        await _measured(on, f"create beside {siblings} siblings", lambda: client.create("/wide/one", b"x" * 100))
+        await asyncio.to_thread(client.delete, "/wide/one")
+        await _measured(on, f"getChildren of {siblings}", lambda: client.get_children("/wide"))
+
+
+async def _together(on: Stage, clients: int = 10, operations: int = 100) -> None:
+    print(f"\n{clients} clients, {operations} writes each, at once\n")
+    started = [await _client(on.ports[index % len(on.ports)]) for index in range(clients)]
+    await asyncio.sleep(0)
+    before, invocations = on.sequencer.count.copy(), len(on.messages)
+
+    def write(client: Any, index: int) -> None:
+        client.create(f"/together-{index}", b"")
+        for number in range(operations):
+            client.set(f"/together-{index}", b"%d" % number)
+
+    await asyncio.gather(*(asyncio.to_thread(write, client, index) for index, client in enumerate(started)))
+    spent = on.sequencer.count - before
+    total = clients * (operations + 1)
+    transactions = spent.calls["transact_write_items"]
+    sent = on.messages[invocations:]
+    print(f"operations {total}, messages {sum(sent)}, batches {len(sent)}, transactions {transactions}")
+    print(f"operations a transaction {total / transactions:.1f}, transactions an operation {transactions / total:.2f}")
+    await on.idle.wait()
+    print(
+        f"write units an operation {spent.write_units / total:.2f}, replies an operation {spent.messages / total:.2f}"
+    )
+    for client in started:
+        await asyncio.to_thread(client.stop)
+        await asyncio.to_thread(client.close)
+
+
+async def _measured(on: Stage, name: str, step: Callable[[], object]) -> None:
+    meters = (on.sequencer, *on.gateways)
+    await on.idle.wait()
+    before = [meter.count.copy() for meter in meters]
+    await asyncio.to_thread(step)
+    await on.idle.wait()
+    sequencer, *gateways = (meter.count - count for meter, count in zip(meters, before, strict=True))
+    gateway = gateways[0]
+    for more in gateways[1:]:
+        gateway = Count(
+            gateway.calls + more.calls,
+            gateway.items + more.items,
+            gateway.write_units + more.write_units,
+            gateway.read_units + more.read_units,
+            gateway.messages + more.messages,
+        )
+    print(
+        f"{name:38} {_storage_calls(sequencer):>10} {sequencer.items:>6} "
+        f"{sequencer.write_units + gateway.write_units:>6g} {sequencer.read_units + gateway.read_units:>6g} "
+        f"{sequencer.messages + gateway.messages:>5} {sum(gateway.calls.values()):>9} "
+        f"{1e6 * _dollars(sequencer, gateway):>12.2f}"
+    )
+
+
+def _storage_calls(count: Count) -> int:
+    return sum(calls for operation, calls in count.calls.items() if operation not in ("send_message", "put_object"))
+
+
+def _dollars(sequencer: Count, gateway: Count) -> float:
+    """Of one operation: storage, messages (each is sent, received and deleted), the function."""
+    storage = (sequencer.write_units + gateway.write_units) * WRITE_UNIT
+    storage += (sequencer.read_units + gateway.read_units) * READ_UNIT
+    storage += gateway.calls["put_object"] * PUT + gateway.calls["get_object"] * GET
+    messages = 3 * (gateway.messages * FIFO_REQUEST + sequencer.messages * STANDARD_REQUEST)
+    invoked = bool(gateway.messages)
+    return storage + messages + invoked * (LAMBDA_REQUEST + _SEQUENCER_GB_SECONDS * LAMBDA_GB_SECOND)
+
+
+def _refused(client: Any) -> None:
+    with contextlib.suppress(NodeExistsError):
+        client.create("/warm")
+
+
+def _ignore(event: object) -> None:
+    """A watch whose event is of no interest."""
+
+
+def _multi(client: Any, creates: int) -> None:
+    transaction = client.transaction()
+    for number in range(creates):
+        transaction.create(f"/warm/{number}", b"x" * 100)
+    assert all(isinstance(result, str) for result in transaction.commit())
+
+
+def _fill(client: Any, first: int, count: int) -> None:
+    transaction = client.transaction()
+    for number in range(first, first + count):
+        transaction.create(f"/wide/{number:06d}")
+    assert all(isinstance(result, str) for result in transaction.commit())
+
+
+async def _client(port: int) -> Any:
+    client = KazooClient(f"127.0.0.1:{port}", timeout=40)
+    await asyncio.to_thread(client.start)
+    return client
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())

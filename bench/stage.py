@@ -1,0 +1,136 @@
+"""A service with its sequencer in this process, so that each call it makes can be counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bench.meter import Meter
+from faaskeeper.functions.runtime import milliseconds
+from faaskeeper.functions.sequencer import process_records
+from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws, BotoAws
+from faaskeeper.storage.keys import KEY_NAMES
+from faaskeeper_client.gateway.gateway import Gateway
+from faaskeeper_client.gateway.server import Server
+from faaskeeper_client.local import EmbeddedCloud
+from faaskeeper_client.local.cloud import CloudSession
+from tests.dynamodb_local import dynamodb_local
+
+_ACCOUNT = "000000000000"
+_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """``sequencer`` and ``gateways`` meter their side; ``ports`` are where the gateways listen. ``messages`` has the
+    number of messages of each invocation; ``idle`` is set while the sequencer has nothing to do."""
+
+    service: Service
+    sequencer: Meter
+    gateways: tuple[Meter, ...]
+    ports: tuple[int, ...]
+    messages: list[int]
+    idle: asyncio.Event
+
+
+@asynccontextmanager
+async def stage(gateways: int) -> AsyncGenerator[Stage]:
+    """Queues and bucket on the embedded cloud, tables on DynamoDB Local, whose capacity figures are exact."""
+    with EmbeddedCloud(account=_ACCOUNT) as cloud, dynamodb_local() as tables_url:
+        rest = BotoAws(session=cloud.session())
+        tables = BotoAws(session=CloudSession(tables_url, "bench", cloud.region))
+        service = await _resources(rest, tables, cloud)
+        idle = frozenset({("update_item", service.sessions)})
+        meters = tuple(Meter(tables, rest, idle) for _ in range(gateways))
+        sequencer = Meter(tables, rest)
+        messages: list[int] = []
+        idle_now = asyncio.Event()
+        running = asyncio.create_task(_run(rest, sequencer, service, messages, idle_now))
+        started = [Gateway(meter, service) for meter in meters]
+        servers = [Server(gateway) for gateway in started]
+        try:
+            for gateway in started:
+                await gateway.start()
+            ports = [(await server.listen("127.0.0.1", 0))[1] for server in servers]
+            yield Stage(service, sequencer, meters, tuple(ports), messages, idle_now)
+        finally:
+            for server, gateway in zip(servers, started, strict=True):
+                server.close()
+                await gateway.stop()
+            running.cancel()
+            rest.close()
+            tables.close()
+
+
+async def _resources(rest: Aws, tables: Aws, cloud: EmbeddedCloud) -> Service:
+    for table, keys in KEY_NAMES.items():
+        await tables.call(
+            "dynamodb",
+            "create_table",
+            TableName=table,
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+            KeySchema=[
+                {"AttributeName": name, "KeyType": kind} for name, kind in zip(keys, ("HASH", "RANGE"), strict=True)
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    await rest.call("s3", "create_bucket", Bucket="blobs")
+    urls: dict[str, str] = {}
+    for name in ("requests.fifo", "timers", "dead"):
+        attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+        urls[name] = (await rest.call("sqs", "create_queue", QueueName=name, Attributes=attributes))["QueueUrl"]
+    return Service(
+        name="bench",
+        region=cloud.region,
+        znodes="znodes",
+        sessions="sessions",
+        ledger="ledger",
+        blobs="blobs",
+        requests=urls["requests.fifo"],
+        timers=urls["timers"],
+        dead_letters=urls["dead"],
+        reply_prefix="bench_",
+    )
+
+
+async def _run(queue: Aws, meter: Meter, service: Service, messages: list[int], idle: asyncio.Event) -> None:
+    """What Lambda's event source mapping does: batches of up to ten."""
+    sequencer = Sequencer(meter, service, milliseconds)
+    while True:
+        response = await queue.call(
+            "sqs",
+            "receive_message",
+            QueueUrl=service.requests,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=20,
+            AttributeNames=["All"],
+        )
+        received: list[dict[str, Any]] = response.get("Messages", [])
+        if not received:
+            continue
+        records = [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+            }
+            for message in received
+        ]
+        messages.append(len(records))
+        idle.clear()
+        await process_records(meter, service, sequencer, records, _SECONDS)
+        idle.set()
+        await queue.call(
+            "sqs",
+            "delete_message_batch",
+            QueueUrl=service.requests,
+            Entries=[
+                {"Id": str(index), "ReceiptHandle": record["receiptHandle"]} for index, record in enumerate(records)
+            ],
+        )
