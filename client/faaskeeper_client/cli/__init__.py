@@ -15,13 +15,12 @@ from faaskeeper.znode import paths
 from faaskeeper.znode.create_mode import MAX_TTL
 from faaskeeper.znode.model import Acl, Kind
 from faaskeeper_client.cli import commands, serve
-from faaskeeper_client.cli.commands import Command, Options, UsageError
+from faaskeeper_client.cli.commands import Command, CommandFailed, Options, UsageError
 from faaskeeper_client.cli.output import parse_acl
 from faaskeeper_client.cli.transfer import InvalidDocument, TransferError
 from faaskeeper_client.cli.zookeeper import Failed, ServerUnreachable
 from faaskeeper_client.discovery import DEFAULT_SERVICE, DiscoveryError
 from faaskeeper_client.listening import Address, ListenError
-from faaskeeper_client.local.errors import CloudError
 
 DEFAULT_SERVER = "127.0.0.1:2181"
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, USAGE)
     except (ServerUnreachable, DiscoveryError, AwsError) as error:
         return _fail(error, UNREACHABLE)
-    except (Failed, TransferError, InvalidDocument, ListenError, CloudError, OSError) as error:
+    except (Failed, TransferError, InvalidDocument, ListenError, CommandFailed, OSError) as error:
         return _fail(error, FAILED)
     return 0
 

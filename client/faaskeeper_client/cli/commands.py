@@ -50,6 +50,10 @@ class UsageError(Exception):
     """The options do not go together; the message says which."""
 
 
+class CommandFailed(Exception):
+    """Something that the command needs is not there; the message says what."""
+
+
 def ls(options: Options, zookeeper: ZooKeeper) -> None:
     names, _ = zookeeper.call(zk.get_children(options.path))
     if not options.long:

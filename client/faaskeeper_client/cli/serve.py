@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from faaskeeper_client.cli.commands import Command, Options
+from faaskeeper_client.cli.commands import Command, CommandFailed, Options
 from faaskeeper_client.cli.output import show, show_json, table
 from faaskeeper_client.cli.zookeeper import ZooKeeper
 from faaskeeper_client.listening import Address, check_free
@@ -102,16 +102,20 @@ def gateway(options: Options) -> None:
 
 
 def local(options: Options) -> None:
+    """Raises CommandFailed."""
     from faaskeeper.storage.aws import BotoAws
-    from faaskeeper_client.local import EmbeddedCloud
+    from faaskeeper_client.local import CloudError, EmbeddedCloud
 
     _log(options)
     check_free(options.listen)
-    with EmbeddedCloud(data=options.data) as cloud:
-        print(f"embedded AWS at {cloud.endpoint_url}, account {cloud.account}, {cloud.region}", file=sys.stderr)
-        service = cloud.deploy(options.name, tier=options.tier)
-        with closing(BotoAws(session=cloud.session())) as aws:
-            asyncio.run(_serve(aws, service, options.listen))
+    try:
+        with EmbeddedCloud(data=options.data) as cloud:
+            print(f"embedded AWS at {cloud.endpoint_url}, account {cloud.account}, {cloud.region}", file=sys.stderr)
+            service = cloud.deploy(options.name, tier=options.tier)
+            with closing(BotoAws(session=cloud.session())) as aws:
+                asyncio.run(_serve(aws, service, options.listen))
+    except CloudError as error:
+        raise CommandFailed(error) from error
 
 
 async def _serve(aws: BotoAws, service: Service, address: Address) -> None:
