@@ -258,6 +258,28 @@ def test_a_deleted_queue_is_gone_for_senders_and_waiters() -> None:
     assert on_queue(work) == []
 
 
+def test_a_new_queue_can_be_unknown_for_a_second() -> None:
+    async def main(seed: int) -> list[tuple[float, bool]]:
+        cloud = Cloud(Faults.only(seed, Kind.NEW_QUEUE))
+        aws = cloud.client("p")
+        url = (await aws.call("sqs", "create_queue", QueueName="q"))["QueueUrl"]
+        created = cloud.loop.time()
+        found: list[tuple[float, bool]] = []
+        while cloud.loop.time() < created + 3:
+            begun = cloud.loop.time() - created
+            try:
+                await send(aws, url, "m")
+                found.append((begun, True))
+            except NotFound:
+                found.append((begun, False))
+        return found
+
+    found = [entry for seed in range(20) for entry in run(seed, main(seed))]
+    missed = [seconds for seconds, there in found if not there]
+    assert missed
+    assert max(missed) < 1
+
+
 def test_a_message_received_too_often_goes_to_the_dead_letters() -> None:
     async def main() -> tuple[int, list[str]]:
         cloud = Cloud()
@@ -358,7 +380,7 @@ def test_standard_queues_double_and_reorder(kind: Kind) -> None:
     faulty = orders(lambda seed: Faults.only(seed, kind, rate=0.3))
     assert all(set(order) == set(sent) for order in faulty)
     assert any(len(order) > 30 for order in faulty) == (kind is Kind.DUPLICATE)
-    assert sum(order != sent for order in faulty) >= 8
+    assert sum(order != sent for order in faulty) >= 3
 
 
 def test_timers_can_be_late() -> None:

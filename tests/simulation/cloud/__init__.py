@@ -12,6 +12,10 @@
 
     run(seed, main())
 
+Processes can be paused, killed, slowed and partitioned (``process.Process``), cut off from each other
+(``loop.sockets``), and hit at a certain call (``Faults.script``). asyncio's own servers and connections work between
+them. ``cloud.usage`` holds what AWS would bill, ``cloud.faults.trace`` and ``cloud.network.history`` what happened.
+
 Python's hashes of text differ from process to process: run with ``PYTHONHASHSEED=0`` where a schedule must replay and
 the code under test iterates over sets of text.
 """

@@ -63,6 +63,8 @@ class Kind(StrEnum):
     """Per receive from a standard queue: messages come in any order."""
     SMALL_RECEIVE = "small receive"
     """A receive returns fewer messages than there are, so redeliveries come in other batches."""
+    NEW_QUEUE = "new queue"
+    """For up to a second after its creation a queue is unknown to some calls (CreateQueue, API reference)."""
 
     # Lambda
     COLD_START = "cold start"
@@ -105,6 +107,7 @@ RATES: Final[Mapping[Kind, float]] = {
     Kind.DOUBLE_INVOKE: 0.05,
     Kind.LATE_SCHEDULE: 0.1,
     Kind.CLOCK_SKEW: 1.0,
+    Kind.NEW_QUEUE: 0.3,
 }
 """Rates of ``Faults.all``: high, so that a schedule of some hundred calls meets several."""
 
@@ -121,6 +124,7 @@ DURATIONS: Final[Mapping[Kind, tuple[float, float]]] = {
     Kind.DOUBLE_INVOKE: (0.001, 30.0),
     Kind.LATE_SCHEDULE: (0.1, 120.0),
     Kind.CLOCK_SKEW: (0.01, 300.0),
+    Kind.NEW_QUEUE: (0.01, 1.0),
 }
 """Shortest and longest, in seconds; drawn log-uniformly, so that every order of magnitude occurs."""
 

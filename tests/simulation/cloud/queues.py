@@ -57,6 +57,8 @@ class Queue(Protocol):
     created: float
     attributes: dict[str, str]
     tags: dict[str, str]
+    known_from: float
+    """Until then some calls do not find it."""
     accepted: int
     """Messages ever accepted, duplicates that were dropped not counted; for assertions."""
 
@@ -91,6 +93,7 @@ class FifoQueue:
     chance: random.Random
     attributes: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, str] = field(default_factory=dict[str, str])
+    known_from: float = 0.0
     accepted: int = 0
     _groups: dict[str, list[Message]] = field(default_factory=dict[str, list[Message]])
     _recent: dict[str, Message] = field(default_factory=dict[str, Message])
@@ -161,6 +164,7 @@ class StandardQueue:
     created: float
     attributes: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, str] = field(default_factory=dict[str, str])
+    known_from: float = 0.0
     accepted: int = 0
     _messages: dict[Message, None] = field(default_factory=dict[Message, None])
 

@@ -86,9 +86,13 @@ class Sqs:
     def named(self, operation: str, name: str) -> Queue:
         """By name, ARN or URL. Raises NotFound."""
         queue = self._queues.get(re.split("[/:]", name)[-1])
-        if queue is None:
+        if queue is None or not self._known(queue):
             raise NotFound("sqs", operation, "AWS.SimpleQueueService.NonExistentQueue", name)
         return queue
+
+    def _known(self, queue: Queue) -> bool:
+        """Whether this call finds the queue, which for a new one is not certain."""
+        return self.loop.time() >= queue.known_from or not self.faults.active or self.faults.share() < 0.5
 
     # queues
 
@@ -110,6 +114,9 @@ class Sqs:
             else StandardQueue(name, settings, self.loop.time())
         )
         queue.tags.update(parameters.get("tags", {}))
+        new = self.faults.strike(Kind.NEW_QUEUE, name)
+        if new is not None:
+            queue.known_from = self.loop.time() + new.seconds
         self._configure(operation, queue, attributes)
         self._queues[name] = queue
         return {"QueueUrl": self.url(name)}
@@ -156,7 +163,11 @@ class Sqs:
     def _list_queues(self, operation: str, parameters: dict[str, Any]) -> Response:
         prefix = parameters.get("QueueNamePrefix", "")
         after = parameters.get("NextToken", "")
-        names = sorted(name for name in self._queues if name.startswith(prefix) and name > after)
+        names = sorted(
+            name
+            for name, queue in self._queues.items()
+            if name.startswith(prefix) and name > after and self._known(queue)
+        )
         limit = parameters.get("MaxResults", 1000)
         page = names[:limit]
         response: Response = {"QueueUrls": [self.url(name) for name in page]} if page else {}
