@@ -35,7 +35,10 @@ class Emulator:
     strict: bool
 
 
-@pytest.fixture(scope="module", params=["ministack", "dynamodb-local"])
+DYNAMODB_LOCAL = os.environ.get("DYNAMODB_LOCAL_ENDPOINT")
+
+
+@pytest.fixture(scope="module", params=["ministack", "dynamodb-local"] if DYNAMODB_LOCAL else ["ministack"])
 def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     if request.param == "ministack":
         cloud = EmbeddedCloud()
@@ -46,12 +49,9 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
         yield Emulator(_seam(cloud.session().client("dynamodb")), strict=False)
         cloud.stop()
     else:
-        endpoint = os.environ.get("DYNAMODB_LOCAL_ENDPOINT")
-        if endpoint is None:
-            pytest.skip("DYNAMODB_LOCAL_ENDPOINT is not set: no DynamoDB Local to compare with")
         client: Any = boto3.client(  # pyright: ignore[reportUnknownMemberType]
             "dynamodb",
-            endpoint_url=endpoint,
+            endpoint_url=DYNAMODB_LOCAL,
             region_name="us-east-1",
             aws_access_key_id="simulated",
             aws_secret_access_key="simulated",
