@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from faaskeeper.storage.aws import Aws, Response
 
@@ -66,8 +66,7 @@ class Meter:
             self.count.items += len(parameters["TransactItems"])
             self.count.write_units += 2 * sum([await self._units(part) for part in parameters["TransactItems"]])
             return response
-        consumed: Any = response.get("ConsumedCapacity", [])
-        units = sum(float(part["CapacityUnits"]) for part in _listed(consumed))
+        units = _reported(response.get("ConsumedCapacity", []))
         if operation in ("update_item", "put_item", "delete_item"):
             self.count.write_units += units
         else:
@@ -89,9 +88,11 @@ class Meter:
         return max(1, -(-item_size(found.get("Item", {})) // _WRITE_UNIT))
 
 
-def _listed(consumed: Any) -> list[dict[str, Any]]:
+def _reported(consumed: Any) -> float:
     """Operations on several tables report a list, others one."""
-    return consumed if isinstance(consumed, list) else [consumed]
+    if isinstance(consumed, dict):
+        consumed = [consumed]
+    return sum(float(part["CapacityUnits"]) for part in cast(list[Any], consumed))
 
 
 def item_size(item: dict[str, dict[str, Any]]) -> int:

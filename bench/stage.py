@@ -11,9 +11,10 @@ from typing import Any
 from bench.meter import Meter
 from faaskeeper.functions.runtime import milliseconds
 from faaskeeper.functions.sequencer import process_records
-from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.functions.sequencing import Sequencer, Stalled
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws, BotoAws
+from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.keys import KEY_NAMES
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
@@ -124,7 +125,10 @@ async def _run(queue: Aws, meter: Meter, service: Service, messages: list[int], 
         ]
         messages.append(len(records))
         idle.clear()
-        await process_records(meter, service, sequencer, records, _SECONDS)
+        try:
+            await process_records(meter, service, sequencer, records, _SECONDS)
+        except (Stalled, AwsError):
+            continue  # the messages come again, as they do after a failed invocation
         idle.set()
         await queue.call(
             "sqs",
