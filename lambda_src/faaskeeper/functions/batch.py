@@ -113,15 +113,16 @@ def _apply(
     """The batch, and paths whose absence decided an outcome without becoming a condition of the commit."""
     state = snapshot.state()
     batch = Batch(zxid=head.zxid)
-    callers: dict[Principal, Caller] = {}
+    callers: dict[tuple[Principal, str], Caller] = {}
     outcome_bytes = 0
     items: dict[str, int] = {}
     for entry in entries:
         fork = state.fork()
-        principal = entry.request.principal
-        if principal not in callers:
-            callers[principal] = caller_of(principal, entry.gateway, service.super_digest)
-        applied = _outcome(fork, entry, callers[principal], snapshot, batch.zxid, time)
+        # one session may attach through two gateways in one batch
+        by = entry.request.principal, entry.gateway
+        if by not in callers:
+            callers[by] = caller_of(*by, service.super_digest)
+        applied = _outcome(fork, entry, callers[by], snapshot, batch.zxid, time)
         outcome_bytes += 100 + 200 * len(applied.outcome.results or ())
         more = items | _items(fork, snapshot)
         if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES):
