@@ -218,23 +218,37 @@ class Connection:
             session_id, password = request.session, request.password
             operation = AttachSession(timeout)
             await gateway.liveness.guard(session_id, timeout)
-        outcome = await gateway.outbox.submit(Principal(session_id, 0, password), operation)
-        if not self._open:
-            return False
+        joining = gateway.outbox.submit(Principal(session_id, 0, password), operation)
+        joining.add_done_callback(lambda outcome: self._join(session_id, password, outcome))
+        # should the client go now, the session will be attached here all the same
+        outcome = await asyncio.shield(joining)
         if outcome.session is None:
-            known = gateway.sessions.get(session_id)
-            if known is None:
-                gateway.liveness.release(session_id)
-            elif known.connection is not None:
-                known.connection.close()
             self.write(responses.session_expired(_writable(request)))
             return False
-        timeout, epoch = outcome.session
-        self.session = gateway.sessions.attach(session_id, password, epoch, timeout, self)
+        if self.session is None:
+            return False
         self.seen = max(request.last_zxid_seen, outcome.zxid)
         self._identify()
-        self.write(responses.connected(timeout, session_id, password, _writable(request)))
+        self.write(responses.connected(self.session.timeout, session_id, password, _writable(request)))
         return True
+
+    def _join(self, session_id: int, password: bytes, joining: asyncio.Future[Outcome]) -> None:
+        """Takes note of what came of the attachment, also if the client has gone meanwhile: nobody but this gateway
+        would notice that it does not come back."""
+        if joining.cancelled() or joining.exception() is not None:
+            return
+        gateway, outcome = self._gateway, joining.result()
+        if outcome.session is not None:
+            timeout, epoch = outcome.session
+            connection = self if self._open else None
+            session = gateway.sessions.attach(session_id, password, epoch, timeout, connection)
+            self.session = session if session.connection is self else None
+            return
+        known = gateway.sessions.get(session_id)
+        if known is None:
+            gateway.liveness.release(session_id)
+        elif known.connection is not None:
+            known.connection.close()
 
     async def _take(self, request: Request) -> None:
         """Begins a request, as soon as those before it let it begin."""

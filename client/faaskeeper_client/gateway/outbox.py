@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.errors import AwsError, Unavailable
 from faaskeeper.storage.queues import MOST_BYTES, send_request
-from faaskeeper.znode.operations import Operation, Outcome
+from faaskeeper.znode.operations import AttachSession, CreateSession, Operation, Outcome
 
 logger = logging.getLogger(__name__)
 
 _GIVE_UP = 120.0
 """Seconds after which a send is given up: SQS forgets after 300 what it has seen, and a retry could run twice."""
 _MOST_REQUESTS = 500
+_ATTACH = (AttachSession, CreateSession)
 
 
 class ConnectionLost(Exception):
@@ -67,12 +68,17 @@ class Outbox:
             sent.outcome.set_result(outcome)
 
     def give_up(self, older_than: float) -> None:
-        """Fails what has waited for an outcome for more than ``older_than`` seconds."""
+        """Fails what has waited for an outcome for more than ``older_than`` seconds.
+
+        Not so what attaches sessions: one that is attached after all would never be expired. Its client goes away.
+        """
         limit = asyncio.get_running_loop().time() - older_than
-        self._fail([sent for sent in self._unanswered.values() if sent.since < limit], "no outcome came")
+        waiting = [sent for sent in self._unanswered.values() if sent.since < limit]
+        self._fail([sent for sent in waiting if not isinstance(sent.request.operation, _ATTACH)], "no outcome came")
 
     async def run(self) -> None:
-        """Sends until cancelled."""
+        """Sends until cancelled. Raises Unavailable when it cannot be known whether SQS has a message: sessions may
+        have been attached by it, so the gateway must not live on as if they had not."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -100,6 +106,8 @@ class Outbox:
         except AwsError as error:
             logger.warning("%d requests could not be sent: %s", len(taken), error)
             self._fail(taken, str(error))
+            if isinstance(error, Unavailable):
+                raise
 
     def _fail(self, sent: list[_Sent], reason: str) -> None:
         for each in sent:

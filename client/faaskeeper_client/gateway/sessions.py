@@ -42,12 +42,16 @@ class Sessions:
         return self._sessions.get(session_id)
 
     def attach(
-        self, session_id: int, password: bytes, epoch: int, timeout: int, connection: Connection
+        self, session_id: int, password: bytes, epoch: int, timeout: int, connection: Connection | None
     ) -> LocalSession:
-        """Binds the session to ``connection``; the one it had before is closed."""
+        """Binds the session to ``connection``; the one it had before is closed. Outcomes may come in another order
+        than they were made in: an earlier epoch than the one known changes nothing."""
         before = self._sessions.get(session_id)
-        if before is not None and before.connection is not None and before.connection is not connection:
-            before.connection.close()
+        if before is not None:
+            if before.epoch >= epoch:
+                return before
+            if before.connection is not None and before.connection is not connection:
+                before.connection.close()
         session = LocalSession(session_id, password, epoch, timeout, self._clock(), connection)
         self._sessions[session_id] = session
         return session
