@@ -107,7 +107,7 @@ sys.path[:0] = [sys.argv[1]]
 before = set(sys.modules)
 for name in ("sequencer", "notifier", "reaper", "janitor", "emptier"):
     __import__(f"faaskeeper.functions.{name}")
-print(*{name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))
+print(*{name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names) - {"__mp_main__"})
 """
     result = subprocess.run(
         [sys.executable, "-c", script, str(ROOT / "lambda_src")], check=True, capture_output=True, text=True

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +11,7 @@ from aws_cdk import aws_iam as iam
 
 from faaskeeper_cdk import CoordinationService, InvalidSubtree, Tier
 
+from .calls import actions_of
 from .reading import Statement, statements
 
 Templates = Callable[[str], dict[str, Any]]
@@ -38,22 +36,8 @@ BY_LAMBDA = {
 }
 """What Lambda does in a function's name: its event source mapping, its logs, its traces."""
 
-OPERATIONS = {
-    "transact_write_items": (
-        "dynamodb:ConditionCheckItem",
-        "dynamodb:DeleteItem",
-        "dynamodb:PutItem",
-        "dynamodb:UpdateItem",
-    ),
-    "transact_get_items": ("dynamodb:GetItem",),
-    "change_message_visibility_batch": ("sqs:ChangeMessageVisibility",),
-    "delete_message_batch": ("sqs:DeleteMessage",),
-    "list_objects_v2": ("s3:ListBucket",),
-    "list_object_versions": ("s3:ListBucketVersions",),
-    "delete_objects": ("s3:DeleteObject", "s3:DeleteObjectVersion"),
-    "invoke": ("lambda:InvokeFunction",),
-}
-"""Calls whose actions have other names than they."""
+WITHOUT_A_NOTIFIER = {"sqs:ListQueues"}
+"""What the sequencer would do where it is deployed without one."""
 
 
 def of(template: dict[str, Any], role: str) -> list[Statement]:
@@ -80,23 +64,14 @@ def test_wildcard_resources_only_where_iam_knows_no_better(template: Templates, 
                 )
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_may_do_nothing_it_does_not_do(template: Templates, function: str) -> None:
+@pytest.mark.parametrize("function", [*FUNCTIONS, "emptier"])
+def test_a_function_may_do_what_it_does_and_nothing_else(template: Templates, function: str) -> None:
     granted = {
-        action
-        for statement in of(template("critical"), function)
-        for action in statement.actions
-        if not action.startswith("kms:")
-    }
-    assert granted - calls_of(f"faaskeeper.functions.{function}") <= BY_LAMBDA
-
-
-def test_the_functions_may_do_all_they_do(template: Templates) -> None:
-    for function in FUNCTIONS:
-        module = f"faaskeeper.functions.{function}"
-        own = calls_in(Path(str(find_spec(module).origin)))  # type: ignore[union-attr]
-        granted = {action for statement in of(template("standard"), function) for action in statement.actions}
-        assert own <= granted
+        action for statement in of(template("development"), function) for action in statement.actions
+    } - BY_LAMBDA
+    code = actions_of(function)
+    assert code.needed - BY_LAMBDA - granted <= (WITHOUT_A_NOTIFIER if function == "sequencer" else set())
+    assert granted <= code.usable
 
 
 def test_only_sequencer_and_janitor_write_znodes_freely(template: Templates, tier: str) -> None:
@@ -184,34 +159,3 @@ def test_a_subtree_is_a_path(synthesize: Callable[..., tuple[dict[str, Any], Any
 
     with pytest.raises(InvalidSubtree, match="absolute path"):
         synthesize(fill)
-
-
-def calls_of(module: str) -> set[str]:
-    """Actions of the AWS calls in a module and all of ours that it imports."""
-    found: set[str] = set()
-    waiting, seen = [module], {module}
-    while waiting:
-        spec = find_spec(waiting.pop())
-        assert spec is not None
-        assert spec.origin is not None
-        source = Path(spec.origin)
-        found |= calls_in(source)
-        for node in ast.walk(ast.parse(source.read_text())):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and (node.module or "").startswith("faaskeeper.")
-                and node.module not in seen
-            ):
-                seen.add(str(node.module))
-                waiting.append(str(node.module))
-    return found
-
-
-def calls_in(source: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "call":
-            service, operation = (ast.literal_eval(argument) for argument in node.args[:2])
-            named = "".join(word.capitalize() for word in operation.split("_"))
-            found |= set(OPERATIONS.get(operation, (f"{service}:{named}",)))
-    return found
