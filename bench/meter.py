@@ -64,7 +64,7 @@ class Meter:
         self.count.calls[operation] += 1
         if operation == "transact_write_items":
             self.count.items += len(parameters["TransactItems"])
-            self.count.write_units += 2 * sum([await self._units(part) for part in parameters["TransactItems"]])
+            self.count.write_units += 2 * await self._units(parameters["TransactItems"])
             return response
         units = _reported(response.get("ConsumedCapacity", []))
         if operation in ("update_item", "put_item", "delete_item"):
@@ -73,19 +73,23 @@ class Meter:
             self.count.read_units += units * (2 if operation == "transact_get_items" else 1)
         return response
 
-    async def _units(self, part: dict[str, Any]) -> int:
-        """Write units of one item of a transaction, before doubling, by the item as it was written.
+    async def _units(self, parts: list[dict[str, Any]]) -> int:
+        """Write units of a transaction, before doubling, by the items as they are after it.
 
         DynamoDB Local reports a transaction's units a table, not an item, so they are counted here. What is deleted
         are edges and values; one unit is right for those below 1 KB.
         """
-        ((_, action),) = part.items()
-        if "Item" in action:
-            return -(-item_size(action["Item"]) // _WRITE_UNIT)
-        found = await self._tables.call(
-            "dynamodb", "get_item", TableName=action["TableName"], Key=action["Key"], ConsistentRead=True
-        )
-        return max(1, -(-item_size(found.get("Item", {})) // _WRITE_UNIT))
+        wanted: dict[str, dict[str, Any]] = {}
+        for part in parts:
+            ((_, action),) = part.items()
+            if "Item" not in action:
+                wanted.setdefault(action["TableName"], {"Keys": [], "ConsistentRead": True})["Keys"].append(
+                    action["Key"]
+                )
+        found = await self._tables.call("dynamodb", "batch_get_item", RequestItems=wanted)
+        written = [item for items in found["Responses"].values() for item in items]
+        written += [part["Put"]["Item"] for part in parts if "Put" in part]
+        return len(parts) - len(written) + sum(-(-item_size(item) // _WRITE_UNIT) for item in written)
 
 
 def _reported(consumed: Any) -> float:

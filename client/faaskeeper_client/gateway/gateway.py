@@ -52,7 +52,8 @@ _LONGEST_WITHOUT_OUTCOME = 60.0
 class Gateway:
     """Without a socket: ``connect`` takes any means of sending frames.
 
-    ``clock`` gives seconds and goes on while the machine sleeps, ``entropy`` makes ids and passwords.
+    ``clock`` gives seconds and goes on while the machine sleeps, ``entropy`` makes ids and passwords. ``settling`` is
+    for how many seconds SQS may not know a new queue everywhere yet (CreateQueue's documentation says one).
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class Gateway:
         *,
         clock: Callable[[], float] | None = None,
         entropy: random.Random | None = None,
+        settling: float = 1.0,
     ) -> None:
         self.aws = aws
         self.service = service
         self.clock = clock or boot_time
         self.entropy = entropy or random.SystemRandom()
+        self._settling = settling
         self.connections: set[Connection] = set()
         self.started = self.clock()
         self.port = 0
@@ -95,8 +98,10 @@ class Gateway:
 
     async def _open(self) -> None:
         await self.inbox.open()
+        usable = asyncio.get_running_loop().time() + self._settling
         await self.liveness.beat()
         await self.observer.catch_up()
+        await asyncio.sleep(usable - asyncio.get_running_loop().time())
 
     async def stop(self) -> None:
         """Drops all connections. Sessions live on until their timeout, so that clients can go to another gateway."""

@@ -103,6 +103,8 @@ def typed_error(service: str, operation: str, error: Exception) -> AwsError:
         return (kind or AwsError)(service, operation, code, message)
     if isinstance(error, _NO_CREDENTIALS):
         return AccessDenied(service, operation, NO_CREDENTIALS, str(error))
+    if isinstance(error, botocore.exceptions.ParamValidationError):
+        return AwsError(service, operation, type(error).__name__, str(error))
     return Unavailable(service, operation, type(error).__name__, str(error))
 
 
@@ -111,7 +113,7 @@ class BotoAws:
 
     ``region`` is the session's own unless given. ``timeout`` is the read timeout in seconds; calls that wait by
     design (long polls) must ask for less.
-    The SDK's own retries are off except for one: callers know what may be repeated, the SDK does not.
+    The SDK's own retries are off: callers know what may be repeated, the SDK does not.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class BotoAws:
         self._config = botocore.config.Config(
             connect_timeout=3,
             read_timeout=timeout,
-            retries={"total_max_attempts": 2, "mode": "standard"},
+            retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=threads,
             tcp_keepalive=True,
         )
