@@ -152,14 +152,14 @@ class Stage:
             MessageDeduplicationId=uuid4().hex,
         )
 
-    async def receive(self, most: int = 10) -> list[Record]:
+    async def receive(self, most: int = 10, wait: int = 0) -> list[Record]:
         """What Lambda would hand to the function: nothing else of the group comes until these are deleted or back."""
         response = await self.aws.call(
             "sqs",
             "receive_message",
             QueueUrl=self.service.requests,
             MaxNumberOfMessages=most,
-            AttributeNames=["All"],
+            WaitTimeSeconds=wait,
             MessageSystemAttributeNames=["All"],
         )
         return [

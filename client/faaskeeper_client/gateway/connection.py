@@ -50,6 +50,10 @@ logger = logging.getLogger(__name__)
 
 _MOST_UNANSWERED = 1000
 """Requests of one connection that are taken on; its socket is not read while there are more."""
+_MOST_INCOMING = 4_000_000
+"""Bytes of requests that wait to be taken on, likewise."""
+_MOST_READS = 64
+"""Results of one connection that wait for their turn."""
 _WRITES = (Create, Delete, SetData, SetAcl, Multi, CloseSession)
 
 
@@ -78,7 +82,8 @@ class Client(Protocol):
 
 
 class Connection:
-    """``address`` is the client's host and port."""
+    """``address`` is the client's host and port. No reply is sent while ``writable`` is not set: a client that does
+    not read its replies gets no more of them made."""
 
     def __init__(self, gateway: Gateway, client: Client, address: tuple[str, int]) -> None:
         self.address = address
@@ -93,6 +98,11 @@ class Connection:
         self._client = client
         self._frames = Frames()
         self._incoming: deque[bytes] = deque()
+        self._incoming_bytes = 0
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self._kept: list[Event] | None = None
+        self._last_write: asyncio.Future[Outcome] | None = None
         self._arrived = asyncio.Event()
         self._slots: asyncio.Queue[_Slot] = asyncio.Queue()
         self._unanswered = 0
@@ -107,7 +117,7 @@ class Connection:
     @property
     def overloaded(self) -> bool:
         """Whether the transport should stop reading for now."""
-        return self._unanswered + len(self._incoming) > _MOST_UNANSWERED
+        return self.unanswered > _MOST_UNANSWERED or self._incoming_bytes > _MOST_INCOMING
 
     @property
     def unanswered(self) -> int:
@@ -128,6 +138,7 @@ class Connection:
                 self.received += 1
                 self._gateway.received += 1
                 self._incoming.append(frame)
+                self._incoming_bytes += len(frame)
         except MarshallingError as error:
             logger.info("connection of %s is closed: %s", self.peer, error)
             self.close()
@@ -161,6 +172,9 @@ class Connection:
         return await self._gateway.outbox.submit(principal, operation)
 
     def deliver(self, event: Event) -> None:
+        if self._kept is not None:
+            self._kept.append(event)
+            return
         if may_read(event.acl, self.caller):
             self.seen = max(self.seen, event.zxid)
             self.write(responses.event(event.path, event.kind, event.zxid))
@@ -198,7 +212,9 @@ class Connection:
         while not self._incoming:
             self._arrived.clear()
             await self._arrived.wait()
-        return self._incoming.popleft()
+        frame = self._incoming.popleft()
+        self._incoming_bytes -= len(frame)
+        return frame
 
     async def _handshake(self, frame: bytes) -> bool:
         """Creates or attaches the session (ZooKeeperServer.processConnectRequest). False: close the connection."""
@@ -227,6 +243,9 @@ class Connection:
             return False
         if self.session is None:
             return False
+        if request.session != 0:
+            # it may own ephemerals, and a notice, late, that it had left may have released it
+            await gateway.liveness.guard(session_id, self.session.timeout)
         self.seen = max(request.last_zxid_seen, outcome.zxid)
         self._identify()
         self.write(responses.connected(self.session.timeout, session_id, password, _writable(request)))
@@ -240,6 +259,8 @@ class Connection:
         gateway, outcome = self._gateway, joining.result()
         if outcome.session is not None:
             timeout, epoch = outcome.session
+            if epoch > 1:
+                gateway.liveness.hold(session_id, timeout)
             connection = self if self._open else None
             session = gateway.sessions.attach(session_id, password, epoch, timeout, connection)
             self.session = session if session.connection is self else None
@@ -247,7 +268,9 @@ class Connection:
         known = gateway.sessions.get(session_id)
         if known is None:
             gateway.liveness.release(session_id)
-        elif known.connection is not None:
+            return
+        gateway.liveness.hold(session_id, known.timeout)
+        if known.connection is not None:
             known.connection.close()
 
     async def _take(self, request: Request) -> None:
@@ -270,6 +293,7 @@ class Connection:
             self._put(lambda: self._refuse_sasl(request.xid))
         else:
             await self._writes.none()
+            await self._reads.below(_MOST_READS)
             self._read(request)
 
     def _put(self, slot: _Slot) -> None:
@@ -280,7 +304,9 @@ class Connection:
         operation = await self._gateway.claim_check(request.body)  # type: ignore[arg-type]
         principal = Principal(self.session.id, self.session.epoch, self.session.password, self._credentials)
         await self._gateway.liveness.before_write(self.session, operation)
-        outcome = self._gateway.outbox.submit(principal, operation)
+        if self._last_write is not None and self._last_write.done():
+            self._last_write.result()  # nothing is sent behind a request that was lost
+        outcome = self._last_write = self._gateway.outbox.submit(principal, operation)
         self._writes.up()
         outcome.add_done_callback(lambda _: self._writes.down())
         self._put(lambda: self._emit_outcome(request, outcome))
@@ -312,16 +338,30 @@ class Connection:
         return floor, result
 
     async def _emit_result(self, request: Request, task: asyncio.Task[tuple[int, Result]]) -> None:
+        """The result is that of the state at ``shown``: nothing it tells of changed from then until it was read. So
+        events up to ``shown`` go before the reply, later ones behind it."""
         floor, result = await task
-        while self.seen > floor:
+        kept = self._kept = list[Event]()
+        if self.seen > floor:
+            # once more; the events that come now are kept, else a stream of them could outrun every reading
             self._cancel(result.registrations)
             floor, result = await self._execute(request)
-        self.seen = max(floor, result.zxid)
+        shown = max(floor, result.zxid)
+        self._kept = None
+        for event in kept:
+            if event.zxid <= shown:
+                self.deliver(event)
+        self.seen = shown
         for event in result.events:
             self.deliver_missed(event)
-        self.write(result.encode(self.seen))
+        self.write(result.encode(shown))
+        self._kept = later = [event for event in kept if event.zxid > shown]
         for registration, zxid in result.registrations:
             self._gateway.watches.complete(registration, max(zxid, floor))
+        self._kept = None
+        # what a watch had kept already, a new one beside it has missed: it is one watch
+        for event in sorted(dict.fromkeys(later), key=lambda event: event.zxid):
+            self.deliver(event)
         self._reads.down()
 
     def _cancel(self, registrations: tuple[tuple[Registration, int], ...]) -> None:
@@ -361,6 +401,7 @@ class Connection:
         try:
             while True:
                 slot = await self._slots.get()
+                await self.writable.wait()
                 await slot()
                 self._slots.task_done()
                 self._unanswered -= 1
@@ -382,21 +423,23 @@ def _writable(request: ConnectRequest) -> bool | None:
 
 
 class _Count:
-    """A number that can be awaited to be zero."""
+    """A number that can be awaited to fall, by one waiter."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._zero = asyncio.Event()
-        self._zero.set()
+        self._fell = asyncio.Event()
 
     def up(self) -> None:
         self._count += 1
-        self._zero.clear()
 
     def down(self) -> None:
         self._count -= 1
-        if self._count == 0:
-            self._zero.set()
+        self._fell.set()
+
+    async def below(self, limit: int) -> None:
+        while self._count >= limit:
+            self._fell.clear()
+            await self._fell.wait()
 
     async def none(self) -> None:
-        await self._zero.wait()
+        await self.below(1)

@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 from faaskeeper.protocol.messages import Principal, ReplyMessage
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.aws import Aws, Bounded
 from faaskeeper.storage.blobs import blob_key, write_blob
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.retry import delay
 from faaskeeper.storage.znodes import unregister_watch
+from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Blob, Data
 from faaskeeper.znode.operations import (
     CloseSession,
@@ -47,6 +48,10 @@ TICK = 2000
 _CHECK_INTERVAL = 0.5
 _REOPEN_DELAY = 1.0
 _LONGEST_WITHOUT_OUTCOME = 60.0
+_MOST_BULK = 24
+"""Reads and large data under way: fewer than there are threads for calls."""
+_SESSION_IS_OVER = (Code.OK, Code.SESSION_EXPIRED, Code.SESSION_MOVED)
+"""Outcomes of a close after which the session is nothing to this gateway."""
 
 
 class Gateway:
@@ -89,7 +94,8 @@ class Gateway:
         self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
         self.liveness = Liveness(self.aws, self.service, self.id, self.clock)
         self.sessions = Sessions(self.clock, self.liveness.release)
-        self.reader = Reader(self.aws, self.service, self.id, self.watches)
+        self._bulk = Bounded(self.aws, _MOST_BULK)
+        self.reader = Reader(self._bulk, self.service, self.id, self.watches)
 
     async def start(self) -> None:
         """Makes the gateway known. Raises AwsError."""
@@ -155,6 +161,8 @@ class Gateway:
             if (kind, path) in self.watches.armed:
                 return 0
             outcome = await self.outbox.submit(Principal(0), WatchSubtree(path, self.id))
+            if outcome.code is not Code.OK:
+                raise ConnectionLost(f"{path!r} cannot be watched: {outcome.code.name}")
             self.watches.armed.add((kind, path))
             return outcome.zxid
 
@@ -180,7 +188,7 @@ class Gateway:
         if not isinstance(data, bytes) or len(data) <= self.service.blob_limit:
             return data
         key = blob_key(self.service, self.id, f"{self.entropy.getrandbits(128):032x}")
-        await write_blob(self.aws, self.service, key, data)
+        await write_blob(self._bulk, self.service, key, data)
         return Blob(key, len(data))
 
     async def _handle_reply(self, message: ReplyMessage) -> None:
@@ -239,8 +247,8 @@ class Gateway:
                 except EventsLost as error:
                     logger.warning("%s; connections are closed", error)
                     self._drop_connections()
-                    self.observer.complete = 0
-                    await self.observer.catch_up()
+                    # now that nobody watches, nobody misses them
+                    self.observer.complete = max(self.observer.complete, error.floor)
                 except AwsError as error:
                     logger.warning("the head cannot be read: %s", error)
 
@@ -248,20 +256,21 @@ class Gateway:
         return min((session.timeout for session in self.sessions), default=20 * TICK) / 3000
 
     def _expire(self, session: LocalSession) -> None:
-        if session.connection is not None and session.connection.unanswered:
+        connection = session.connection
+        if connection is not None and connection.unanswered and connection.writable.is_set():
             return  # it is this side that is slow
         session.expiring = True
         logger.info("session %#x was silent for %d ms", session.id, session.timeout)
-        if session.connection is not None:
-            session.connection.close()
+        if connection is not None:
+            connection.close()
         principal = Principal(session.id, session.epoch, session.password)
         outcome = self.outbox.submit(principal, CloseSession())
 
         def done(future: asyncio.Future[Outcome]) -> None:
-            if future.cancelled() or isinstance(future.exception(), ConnectionLost):
-                session.expiring = False
-            else:
+            if not future.cancelled() and future.exception() is None and future.result().code in _SESSION_IS_OVER:
                 self.sessions.remove(session.id, session.epoch)
+            else:
+                session.expiring, session.heard = False, self.clock()
 
         outcome.add_done_callback(done)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from faaskeeper.protocol.messages import InvalidMessage, ReplyMessage, decode_reply
 from faaskeeper.protocol.service import Service
@@ -13,6 +13,8 @@ from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError, NotFound
 from faaskeeper.storage.queues import check_out, reply_queue_name
 from faaskeeper.storage.retry import repeat
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,9 @@ class Inbox:
             if received:
                 self._delete(received)
                 for message in sorted(await self._decoded(received), key=lambda message: message.zxid):
-                    await self._handle(message)
+                    await _surely(lambda message=message: self._handle(message))
+                    # whoever waited for it takes note before the next
+                    await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Deletes the queue."""
@@ -85,8 +89,9 @@ class Inbox:
         messages: list[ReplyMessage] = []
         for message in received:
             try:
-                messages.append(decode_reply(await check_out(self._aws, self._service, message["Body"])))
-            except (InvalidMessage, AwsError) as error:
+                body = await _surely(lambda message=message: check_out(self._aws, self._service, message["Body"]))
+                messages.append(decode_reply(body))
+            except (InvalidMessage, NotFound) as error:
                 logger.error("reply %s is dropped: %s", message["MessageId"], error)
         return messages
 
@@ -110,3 +115,16 @@ class Inbox:
         task = asyncio.get_running_loop().create_task(delete())
         self._deleting.add(task)
         task.add_done_callback(self._deleting.discard)
+
+
+async def _surely(work: Callable[[], Awaitable[T]]) -> T:
+    """Until storage can be reached: what was received is told nowhere else, and what follows must not overtake it.
+    Raises NotFound."""
+    while True:
+        try:
+            return await work()
+        except NotFound:
+            raise
+        except AwsError as error:
+            logger.warning("replies have to wait: %s", error)
+            await asyncio.sleep(_PAUSE_AFTER_ERROR)

@@ -79,9 +79,14 @@ class Liveness:
 
     async def guard(self, session: int, milliseconds: int) -> None:
         """From now on the session, with this timeout, may own ephemerals. Raises AwsError, DeclaredDead."""
-        self._owners[session] = milliseconds
+        self.hold(session, milliseconds)
         if self._wanted_timeout() < self._armed:
             await self.beat()
+
+    def hold(self, session: int, milliseconds: int) -> None:
+        """Like ``guard``, but only soon."""
+        self._owners[session] = milliseconds
+        if self._wanted_timeout() < self._armed:
             self._sooner.set()
 
     def release(self, session: int) -> None:

@@ -14,7 +14,12 @@ from faaskeeper_client.gateway.watches import Watches
 
 
 class EventsLost(Exception):
-    """Events that this gateway has not read yet are gone: its clients must reconnect and set their watches anew."""
+    """Events that this gateway has not read yet are gone, up to zxid ``floor``: its clients must reconnect and set
+    their watches anew."""
+
+    def __init__(self, floor: int, complete: int) -> None:
+        super().__init__(f"events up to {floor} are gone, delivered are those up to {complete}")
+        self.floor = floor
 
 
 class Observer:
@@ -32,7 +37,8 @@ class Observer:
         self._lock = asyncio.Lock()
 
     async def observe(self, zxid: int) -> None:
-        """Returns once ``zxid`` is complete and its events are delivered. Concurrent calls share the work."""
+        """Returns once ``zxid`` is complete and its events are delivered. Concurrent calls share the work.
+        Raises EventsLost."""
         attempt = 0
         while self.complete < zxid:
             async with self._lock:
@@ -42,11 +48,9 @@ class Observer:
             attempt += 1
 
     async def catch_up(self) -> Head | None:
-        """Observes the present head, which it returns; None before a service's first transaction."""
+        """Observes the present head, which it returns; None before a service's first transaction. Raises EventsLost."""
         head = await read_head(self._aws, self._service)
         if head is not None:
-            if head.floor > self.complete and self._watches:
-                raise EventsLost(f"events up to {head.floor} are gone, delivered are those up to {self.complete}")
             await self.observe(head.zxid)
         return head
 
@@ -63,6 +67,8 @@ class Observer:
         head = await read_head(self._aws, self._service)
         if head is None or head.zxid < zxid:
             return False
+        if head.floor > self.complete and len(self._watches):
+            raise EventsLost(head.floor, self.complete)
         if zxid <= head.base:
             # a transaction follows only when the one before is known to be complete
             await self._advance(head.base, None)

@@ -105,7 +105,11 @@ class Outbox:
             await send_request(self._aws, self._service, body, f"{self._gateway}-{self._messages}", seconds=_GIVE_UP)
         except AwsError as error:
             logger.warning("%d requests could not be sent: %s", len(taken), error)
-            self._fail(taken, str(error))
+            # nothing of a connection may overtake what it sent before
+            lost = {_connection(sent) for sent in taken}
+            behind = [sent for sent in self._waiting if _connection(sent) in lost]
+            self._waiting = deque(sent for sent in self._waiting if _connection(sent) not in lost)
+            self._fail([*taken, *behind], str(error))
             if isinstance(error, Unavailable):
                 raise
 
@@ -114,6 +118,10 @@ class Outbox:
             self._unanswered.pop(each.request.number, None)
             if not each.outcome.done():
                 each.outcome.set_exception(ConnectionLost(reason))
+
+
+def _connection(sent: _Sent) -> tuple[int, int]:
+    return sent.request.principal.session, sent.request.principal.epoch
 
 
 def _size(operation: Operation) -> int:

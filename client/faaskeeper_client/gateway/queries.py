@@ -189,11 +189,12 @@ class Queries:
         names, stat = outcome.names or (), outcome.stat
         if watching is not None:
             node = await self._gateway.reader.node(path, Kind.CHILD)
-            if node.zxid > outcome.zxid:
+            znode = node.znode
+            changed = node.zxid if znode is None else znode.pzxid
+            if changed > outcome.zxid:
                 await self._gateway.observer.observe(node.zxid)
-                kind = EventKind.DELETED if node.znode is None else EventKind.CHILDREN
-                acl = OPEN_ACL if node.znode is None else node.znode.acl
-                watching.missed.append(Event(node.zxid, path, kind, acl))
+                kind, acl = (EventKind.DELETED, OPEN_ACL) if znode is None else (EventKind.CHILDREN, znode.acl)
+                watching.missed.append(Event(changed, path, kind, acl))
         armed = () if watching is None else ((watching, outcome.zxid),)
         return Result(outcome.zxid, lambda z: responses.children(xid, z, names, stat if with_stat else None), armed)
 

@@ -63,6 +63,14 @@ class _Client(asyncio.Protocol):
         if self._connection is not None:
             self._connection.close()
 
+    def pause_writing(self) -> None:
+        if self._connection is not None:
+            self._connection.writable.clear()
+
+    def resume_writing(self) -> None:
+        if self._connection is not None:
+            self._connection.writable.set()
+
     def send(self, data: bytes) -> None:
         assert self._transport is not None
         self._transport.write(data)

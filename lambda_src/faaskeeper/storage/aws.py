@@ -164,6 +164,20 @@ class BotoAws:
             return self._clients[service]
 
 
+class Bounded:
+    """At most ``most`` calls at a time, the others wait in order. For what a program does in bulk, so that there is a
+    thread left for what must not wait: a gateway whose beat stands in line behind a thousand reads is taken for dead.
+    """
+
+    def __init__(self, aws: Aws, most: int) -> None:
+        self._aws = aws
+        self._free = asyncio.Semaphore(most)
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> Response:
+        async with self._free:
+            return await self._aws.call(service, operation, **parameters)
+
+
 class _DaemonThreads(Executor):
     """A thread pool whose threads do not outlive the program: those of concurrent.futures are waited for at exit,
     and one in a long poll would hold it for 20 seconds."""

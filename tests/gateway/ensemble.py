@@ -1,0 +1,167 @@
+"""A whole service in one event loop: gateways on TCP ports, the sequencer and the reaper on their real queues.
+
+What Lambda does - receive, invoke, delete - is done by two tasks here, so that a test can hold it up, and every gateway
+can have an Aws of its own that fails or stalls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from faaskeeper.functions.reaper import look_at
+from faaskeeper.functions.sequencing import Stalled
+from faaskeeper.storage.aws import Aws, BotoAws, Response
+from faaskeeper.storage.errors import AwsError
+from faaskeeper_client.gateway.gateway import Gateway, boot_time
+from faaskeeper_client.gateway.server import Server
+from tests.functions.stage import Stage
+
+from .wire import PATIENCE, Zk
+
+T = TypeVar("T")
+
+
+def run(work: Awaitable[T]) -> T:
+    async def bounded() -> T:
+        async with asyncio.timeout(100):
+            return await work
+
+    return asyncio.run(bounded())
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> float:
+    """Asks storage until it is so, where nothing tells of it; the seconds that took."""
+    began = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - began < PATIENCE, f"never: {what}"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+class Tap:
+    """An Aws that can be held up, or made to fail, call by call."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self.before: Callable[[str, dict[str, Any]], Awaitable[None]] | None = None
+        self.after: Callable[[str, dict[str, Any]], Awaitable[None]] | None = None
+        self.calls: list[str] = []
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> Response:
+        self.calls.append(operation)
+        if self.before is not None:
+            await self.before(operation, parameters)
+        response = await self._aws.call(service, operation, **parameters)
+        if self.after is not None:
+            await self.after(operation, parameters)
+        return response
+
+
+class Served:
+    """A gateway on a port of its own."""
+
+    def __init__(self, aws: Aws, stage: Stage) -> None:
+        self.tap = Tap(aws)
+        self.ahead = 0.0
+        """Seconds by which the gateway's clock is ahead."""
+        self.gateway = Gateway(self.tap, stage.service, clock=lambda: boot_time() + self.ahead)
+        self._server = Server(self.gateway)
+        self.port = 0
+
+    async def start(self) -> Served:
+        await self.gateway.start()
+        _, self.port = await self._server.listen("127.0.0.1", 0)
+        return self
+
+    async def connect(self, **how: Any) -> Zk:
+        return await Zk.connect(self.port, **how)
+
+    async def kill(self) -> None:
+        """As when its machine goes: nothing is told to anybody, and nothing of it is called any more."""
+
+        async def silence(operation: str, parameters: dict[str, Any]) -> None:
+            await asyncio.Event().wait()
+
+        self.tap.before = silence
+        self._server.close()
+        for connection in list(self.gateway.connections):
+            connection.close()
+        for task in list(self.gateway._spawned):  # pyright: ignore[reportPrivateUsage]
+            task.cancel()
+
+    async def stop(self) -> None:
+        self._server.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await self.gateway.stop()
+
+
+class Ensemble:
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.tap = Tap(stage.aws)
+        """The sequencer's Aws."""
+        self.gateways: list[Served] = []
+        self.sequencing = asyncio.Event()
+        """While it is clear, the sequencer takes nothing more."""
+        self.sequencing.set()
+
+    async def gateway(self) -> Served:
+        served = await Served(self.stage.aws, self.stage).start()
+        self.gateways.append(served)
+        return served
+
+    async def run_sequencer(self) -> None:
+        instance = self.stage.sequencer(self.tap)
+        while True:
+            await self.sequencing.wait()
+            records = await self.stage.receive(wait=1)
+            if records:
+                try:
+                    await instance.invoke(records)
+                except (AwsError, Stalled):
+                    continue  # the function has made them visible again
+                await self.stage.delete(records)
+
+    async def run_reaper(self) -> None:
+        aws, service = self.stage.aws, self.stage.service
+        while True:
+            response = await aws.call(
+                "sqs",
+                "receive_message",
+                QueueUrl=service.timers,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=1,
+                MessageSystemAttributeNames=["All"],
+            )
+            for message in response.get("Messages", []):
+                record = {
+                    "messageId": message["MessageId"],
+                    "body": message["Body"],
+                    "attributes": message["Attributes"],
+                }
+                if not await look_at(aws, service, [record]):
+                    await aws.call(
+                        "sqs", "delete_message", QueueUrl=service.timers, ReceiptHandle=message["ReceiptHandle"]
+                    )
+
+
+@asynccontextmanager
+async def ensemble(aws: BotoAws, **limits: Any) -> AsyncGenerator[Ensemble]:
+    whole = Ensemble(await Stage.create(aws, **limits))
+    parts = [asyncio.create_task(whole.run_sequencer()), asyncio.create_task(whole.run_reaper())]
+    try:
+        yield whole
+        for part in parts:
+            assert not part.done(), part
+    finally:
+        for served in whole.gateways:
+            await served.stop()
+        for part in parts:
+            part.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)

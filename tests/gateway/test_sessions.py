@@ -1,0 +1,225 @@
+"""Sessions between clients that vanish, gateways that come and go, and answers that are late."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, TransactionCancelled
+from faaskeeper.storage.sessions import list_gateway_sessions, read_gateway, read_session
+
+from .ensemble import Ensemble, Served, ensemble, eventually, run
+from .wire import CREATE, EPHEMERAL, OK, PATIENCE, Zk, creation
+
+
+async def gone(whole: Ensemble, path: str) -> float:
+    async def missing() -> bool:
+        return await whole.stage.node(path) is None
+
+    return await eventually(missing, f"{path} is gone")
+
+
+async def owner_of_a_lock(served: Served) -> Zk:
+    zk = await served.connect()
+    assert (await zk.create("/lock", flags=EPHEMERAL)).error == OK
+    return zk
+
+
+def test_a_client_that_hangs_up_while_it_comes_back(aws: BotoAws) -> None:
+    """Nobody hears the answer to its handshake, but the session is attached here from then on, and must expire."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk = await owner_of_a_lock(one)
+            whole.sequencing.clear()
+            asked = asyncio.Event()
+
+            async def sent(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message" and parameters["QueueUrl"] == whole.stage.service.requests:
+                    asked.set()
+
+            two.tap.after = sent
+            coming = await Zk.dial(two.port)
+            resumed = asyncio.create_task(coming.shake_hands(session=zk.session, password=zk.password))
+            await asyncio.wait_for(asked.wait(), PATIENCE)
+            resumed.cancel()
+            await asyncio.gather(resumed, return_exceptions=True)
+            await coming.hang_up()
+            await zk.hang_up()
+            whole.sequencing.set()
+
+            async def attached() -> bool:
+                session = await read_session(aws, whole.stage.service, zk.session)
+                return session is not None and session.gateway == two.gateway.id
+
+            await eventually(attached, "the session is attached")
+            two.ahead += 60
+            await gone(whole, "/lock")
+
+    run(scenario())
+
+
+def test_an_expiry_that_is_refused_is_asked_for_again(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await owner_of_a_lock(served)
+            refused = asyncio.Event()
+
+            async def refuse(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "transact_write_items" and not refused.is_set():
+                    refused.set()
+                    raise TransactionCancelled(operation, (CancellationReason("ValidationError"),))
+
+            whole.tap.before = refuse
+            await zk.hang_up()
+            served.ahead += 60
+            await asyncio.wait_for(refused.wait(), PATIENCE)
+            await gone(whole, "/lock")
+
+    run(scenario())
+
+
+def test_a_request_that_is_lost_takes_those_behind_it_along(aws: BotoAws) -> None:
+    """What a session sent on one connection is applied up to some request and not beyond."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk, other = await served.connect(), await served.connect()
+            sending, fail = asyncio.Event(), asyncio.Event()
+
+            async def hold(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message" and not sending.is_set():
+                    sending.set()
+                    await fail.wait()
+                    raise AwsError("sqs", "send_message", "Broken")
+
+            served.tap.before = hold
+            first = zk.send(CREATE, creation("/first"))
+            await sending.wait()
+            second = zk.send(CREATE, creation("/second"))
+            third = other.send(CREATE, creation("/third"))
+            await eventually(lambda: _true(len(served.gateway.outbox) == 3), "all three wait")
+            fail.set()
+            for future in (first, second):
+                (result,) = await asyncio.gather(future, return_exceptions=True)
+                assert isinstance(result, ConnectionError)
+            assert (await third).error == OK
+            # nothing of it is on its way either
+            again = await zk.resume(served.port)
+            assert (await again.children("/")).names == ["third", "zookeeper"]
+
+    run(scenario())
+
+
+async def _true(value: bool) -> bool:
+    return value
+
+
+def test_a_failing_read_of_events_delays_replies_and_loses_none(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk, writer = await one.connect(), await two.connect()
+            await zk.create("/watched")
+            await zk.get("/watched", watch=True)
+            # what this gateway does not hear of, it has to read from the ledger
+            for number in range(3):
+                await writer.create(f"/elsewhere{number}")
+            failures = 0
+
+            async def fail(operation: str, parameters: dict[str, Any]) -> None:
+                nonlocal failures
+                if operation == "query" and parameters["TableName"] == whole.stage.service.ledger and failures < 2:
+                    failures += 1
+                    raise AccessDenied("dynamodb", operation, "ExpiredToken")
+
+            one.tap.before = fail
+            assert (await zk.create("/mine")).error == OK
+            assert failures == 2
+
+    run(scenario())
+
+
+def test_a_session_that_moves_there_and_back_is_still_watched_over(aws: BotoAws) -> None:
+    """The notice that it left arrives when it is about to come back."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk = await owner_of_a_lock(one)
+            # everything that the first gateway is told from now on is told at once
+            listening = asyncio.Event()
+            listening.set()
+
+            async def receive(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "receive_message":
+                    await listening.wait()
+
+            one.tap.after = receive
+            listening.clear()
+            there = await zk.resume(two.port)
+            sent = asyncio.Event()
+
+            async def sending(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message" and parameters["QueueUrl"] == whole.stage.service.requests:
+                    sent.set()
+
+            one.tap.before = sending
+            back = asyncio.create_task(there.resume(one.port))
+            await asyncio.wait_for(sent.wait(), PATIENCE)
+
+            async def returned() -> bool:
+                session = await read_session(aws, whole.stage.service, zk.session)
+                return session is not None and session.epoch == 3
+
+            await eventually(returned, "the session is back")
+            listening.set()
+            assert (await back).session == zk.session
+            item = await read_gateway(aws, whole.stage.service, one.gateway.id)
+            assert item is not None
+            seen = item.beat
+
+            async def beaten() -> bool:
+                now = await read_gateway(aws, whole.stage.service, one.gateway.id)
+                return now is not None and now.beat >= seen + 2
+
+            await eventually(beaten, "two more beats")
+            item = await read_gateway(aws, whole.stage.service, one.gateway.id)
+            assert item is not None
+            assert item.timeout == 5000
+            assert await list_gateway_sessions(aws, whole.stage.service, two.gateway.id) == []
+
+    run(scenario())
+
+
+def test_a_wrong_password_does_not_make_the_gateway_careless(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await owner_of_a_lock(served)
+            try:
+                await served.connect(session=zk.session, password=b"x" * 16, lasts=40_000)
+            except ConnectionError:
+                pass
+            else:
+                raise AssertionError("anybody may be anybody")
+            item = await read_gateway(aws, whole.stage.service, served.gateway.id)
+            assert item is not None
+            before = item.beat
+
+            async def beaten() -> bool:
+                now = await read_gateway(aws, whole.stage.service, served.gateway.id)
+                return now is not None and now.beat >= before + 2
+
+            await eventually(beaten, "two more beats")
+            item = await read_gateway(aws, whole.stage.service, served.gateway.id)
+            assert item is not None
+            assert item.timeout == 5000
+            again = await zk.resume(served.port)
+            assert (await again.exists("/lock")).stat.owner == zk.session
+
+    run(scenario())
