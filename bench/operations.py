@@ -87,7 +87,7 @@ async def _siblings(on: Stage, client: Any) -> None:
     created = 0
     for siblings in (0, 1000, 10_000):
         while created < siblings:
-            more = min(1000, siblings - created)
+            more = min(250, siblings - created)
             await asyncio.to_thread(_fill, client, created, more)
             created += more
         await _measured(on, f"create beside {siblings} siblings", lambda: client.create("/wide/one", b"x" * 100))

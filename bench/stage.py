@@ -23,7 +23,7 @@ from faaskeeper_client.local.cloud import CloudSession
 from tests.dynamodb_local import dynamodb_local
 
 _ACCOUNT = "000000000000"
-_SECONDS = 8.0
+_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
