@@ -65,7 +65,7 @@ def _demo() -> None:
         with _timed("emulator of AWS started (its own environment is made at the first run)"):
             cloud = stack.enter_context(EmbeddedCloud())
         with _timed("service synthesized by the CDK (kept for the next run) and deployed by CloudFormation"):
-            service = cloud.deploy("demo")
+            service = cloud.deploy()
         functions = stack.enter_context(Meter(cloud, "functions", usage))
         functions.lead_functions_here()
         way = stack.enter_context(Meter(cloud, "gateways", usage))

@@ -40,7 +40,7 @@ class Result:
 @pytest.fixture(scope="session")
 def deployed(cloud: EmbeddedCloud, new_account: Callable[[], str]) -> Deployed:
     account = new_account()
-    service = cloud.deploy("client", account=account)
+    service = cloud.deploy("local", account=account)
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return Deployed(service, cloud.session(account), ours | cloud.environment(account))
 

@@ -36,7 +36,7 @@ from .conftest import Deployed, until
 
 @pytest.fixture
 def client(deployed: Deployed) -> Generator[KazooClient]:
-    client = connect("client", session=deployed.session)
+    client = connect("local", session=deployed.session)
     yield client
     client.stop()
     client.close()
@@ -62,7 +62,7 @@ def test_the_client_is_kazoo_s_and_not_started(client: KazooClient) -> None:
 
 
 def test_options_are_kazoo_s(deployed: Deployed) -> None:
-    client = connect("client", session=deployed.session, auth_data=[("digest", "bob:secret")])
+    client = connect("local", session=deployed.session, auth_data=[("digest", "bob:secret")])
     client.start()
     path = client.create("/options-", sequence=True, acl=[make_acl("auth", "", all=True)])
     (entry,) = client.get_acls(path)[0]
@@ -73,7 +73,7 @@ def test_options_are_kazoo_s(deployed: Deployed) -> None:
 
 def test_clients_share_a_gateway_that_ends_with_the_last(deployed: Deployed) -> None:
     before = reply_queues(deployed)
-    first, second = (connect("client", session=deployed.session) for _ in range(2))
+    first, second = (connect("local", session=deployed.session) for _ in range(2))
     assert first.hosts == second.hosts
     assert len(reply_queues(deployed)) == len(before) + 1
     second.start()
@@ -86,7 +86,7 @@ def test_clients_share_a_gateway_that_ends_with_the_last(deployed: Deployed) -> 
 
 
 def test_closing_twice_takes_nobody_else_s_gateway(deployed: Deployed) -> None:
-    first, second = (connect("client", session=deployed.session) for _ in range(2))
+    first, second = (connect("local", session=deployed.session) for _ in range(2))
     first.close()
     first.close()
     second.start()
@@ -105,7 +105,7 @@ def test_a_client_that_was_closed_can_be_started_again(client: KazooClient) -> N
 
 
 def test_a_forgotten_client_is_a_closed_one(deployed: Deployed) -> None:
-    client = connect("client", session=deployed.session)
+    client = connect("local", session=deployed.session)
     address = client.hosts[0]
     del client
     gc.collect()
@@ -121,7 +121,7 @@ def test_others_can_be_served_too(deployed: Deployed) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    with closing(connect("client", session=deployed.session, listen=address)):
+    with closing(connect("local", session=deployed.session, listen=address)):
         other = KazooClient(address)
         other.start()
         assert other.exists("/") is not None
@@ -160,7 +160,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_a_program_that_ends_leaves_no_gateway(deployed: Deployed, script: str) -> None:
     before = reply_queues(deployed)
-    code = f"from faaskeeper_client import connect\nzk = connect('client')\nzk.start()\n{script}\n"
+    code = f"from faaskeeper_client import connect\nzk = connect('local')\nzk.start()\n{script}\n"
     result = subprocess.run(
         [sys.executable, "-c", code], env=deployed.environment, timeout=60, capture_output=True, text=True, check=False
     )
@@ -172,7 +172,7 @@ def test_a_program_s_end_does_not_wait_for_a_long_poll(deployed: Deployed) -> No
     code = """
 import time
 from faaskeeper_client import connect
-zk = connect("client")
+zk = connect("local")
 zk.start()
 zk.exists("/")
 print(time.monotonic(), flush=True)
@@ -189,11 +189,11 @@ def test_a_forked_child_makes_its_own_gateway(deployed: Deployed) -> None:
 import os, sys, warnings
 warnings.simplefilter("ignore")
 from faaskeeper_client import connect
-parent = connect("client")
+parent = connect("local")
 parent.start()
 pid = os.fork()
 if pid == 0:
-    child = connect("client")
+    child = connect("local")
     child.start()
     ok = child.hosts != parent.hosts and child.exists("/") is not None
     child.stop()
@@ -219,16 +219,16 @@ def test_importing_the_package_loads_neither_boto3_nor_kazoo() -> None:
 
 def test_bad_arguments_are_named(deployed: Deployed) -> None:
     with pytest.raises(TypeError, match="name a service, or use KazooClient"):
-        connect("client", session=deployed.session, hosts="127.0.0.1:2181")
+        connect("local", session=deployed.session, hosts="127.0.0.1:2181")
     with pytest.raises(ValueError, match="listen='nowhere': 'nowhere' is not HOST:PORT"):
-        connect("client", session=deployed.session, listen="nowhere")
+        connect("local", session=deployed.session, listen="nowhere")
     with pytest.raises(TypeError, match="colour"):
-        connect("client", session=deployed.session, colour="red")
+        connect("local", session=deployed.session, colour="red")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(OSError, match="in use"):
-            connect("client", session=deployed.session, listen=f"127.0.0.1:{taken.getsockname()[1]}")
+            connect("local", session=deployed.session, listen=f"127.0.0.1:{taken.getsockname()[1]}")
 
 
 def test_what_fails_leaves_no_gateway(deployed: Deployed) -> None:
@@ -239,11 +239,11 @@ def test_what_fails_leaves_no_gateway(deployed: Deployed) -> None:
 
 class TestFindService:
     def test_by_the_environment(self, deployed: Deployed, aws_environment: pytest.MonkeyPatch) -> None:
-        assert find_service("client") == deployed.service
+        assert find_service("local") == deployed.service
 
     def test_by_region(self, deployed: Deployed, aws_environment: pytest.MonkeyPatch) -> None:
         aws_environment.delenv("AWS_DEFAULT_REGION")
-        assert find_service("client", region=deployed.service.region) == deployed.service
+        assert find_service("local", region=deployed.service.region) == deployed.service
 
     def test_the_default_is_what_cdk_deploy_names_it(self) -> None:
         assert Settings().name == DEFAULT_SERVICE
@@ -268,7 +268,7 @@ class TestFindService:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             aws_environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
-            self.fails(DiscoveryError, "service 'client' in us-east-1 cannot be looked up: Could not connect")
+            self.fails(DiscoveryError, "service 'local' in us-east-1 cannot be looked up: Could not connect")
 
     @pytest.mark.parametrize(("version", "what"), [(0, "the service"), (99, "this software")])
     def test_another_version(
@@ -288,9 +288,9 @@ class TestFindService:
             aws_environment.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
             aws_environment.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
             aws_environment.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-            self.fails(NoPermission, "no permission to read the description of service 'client': ")
+            self.fails(NoPermission, "no permission to read the description of service 'local': ")
 
-    def fails(self, kind: type[DiscoveryError], message: str, name: str = "client") -> None:
+    def fails(self, kind: type[DiscoveryError], message: str, name: str = "local") -> None:
         for attempt in (find_service, connect):
             with pytest.raises(DiscoveryError) as caught:
                 attempt(name)

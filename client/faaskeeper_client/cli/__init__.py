@@ -47,8 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, USAGE)
     except (ServerUnreachable, DiscoveryError, AwsError) as error:
         return _fail(error, UNREACHABLE)
-    except (Failed, TransferError, InvalidDocument, ListenError, CommandFailed, OSError) as error:
+    except (Failed, TransferError, InvalidDocument, ListenError, CommandFailed) as error:
         return _fail(error, FAILED)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, FAILED)
     return 0
 
 

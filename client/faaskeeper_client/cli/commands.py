@@ -194,7 +194,7 @@ def import_(options: Options, zookeeper: ZooKeeper) -> None:
             nodes = list(read_subtree(source, root))
     else:
         name = options.source or "-"
-        root, nodes = read_document(sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8"))
+        root, nodes = read_document(sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
     target = options.to or root
     if target != root:
         nodes = moved(nodes, root, target)

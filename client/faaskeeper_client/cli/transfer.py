@@ -88,7 +88,7 @@ def write_document(root: str, nodes: Iterable[Node], output: TextIO) -> int:
     return count
 
 
-def read_document(text: str) -> tuple[str, list[Node]]:
+def read_document(text: bytes) -> tuple[str, list[Node]]:
     """(root, znodes). Raises InvalidDocument."""
     try:
         document = cast(dict[str, Any], json.loads(text))
