@@ -14,7 +14,8 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct, IConstruct
 
-from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.keys import gateway_partition
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge_resource
@@ -88,18 +89,19 @@ def reply_queues_arn(scope: IConstruct, reply_prefix: str) -> str:
     return Stack.of(scope).format_arn(service="sqs", resource=f"{reply_prefix}*")
 
 
-def blobs_arn(storage: Storage) -> str:
-    return storage.blobs.arn_for_objects(f"{BLOB_PREFIX}*")
+def blobs_arn(storage: Storage, service: Service) -> str:
+    """All blobs of a service, in a bucket that it may share with others."""
+    return storage.blobs.arn_for_objects(blob_key(service, "*"))
 
 
 class Access:
     """Grants on one service. ``subtree`` narrows what may be read and watched of the tree to a znode and all below
     it; blobs have random names that only a readable znode tells."""
 
-    def __init__(self, *, storage: Storage, queues: Queues, reply_prefix: str, parameter: ssm.IStringParameter) -> None:
+    def __init__(self, *, service: Service, storage: Storage, queues: Queues, parameter: ssm.IStringParameter) -> None:
+        self._service = service
         self._storage = storage
         self._queues = queues
-        self._reply_prefix = reply_prefix
         self._parameter = parameter
 
     def grant_read(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
@@ -107,7 +109,7 @@ class Access:
         storage = self._storage
         allow(grantee, READ, [storage.znodes.table_arn], _only_below(subtree))
         allow(grantee, READ, [storage.ledger.table_arn])
-        allow(grantee, ["s3:GetObject"], [blobs_arn(storage)], because=OWN_BLOBS)
+        allow(grantee, ["s3:GetObject"], [blobs_arn(storage, self._service)], because=OWN_BLOBS)
         allow(grantee, ["ssm:GetParameter"], [self._parameter.parameter_arn])
         allow_key(grantee, storage.encryption_key)
 
@@ -121,23 +123,23 @@ class Access:
             grantee,
             ["dynamodb:UpdateItem"],
             [storage.znodes.table_arn],
-            _merge(_only_attributes(WATCH_ATTRIBUTES), _only_below(subtree)),
+            _merge(only_attributes(WATCH_ATTRIBUTES), _only_below(subtree)),
         )
         allow(
             grantee,
             ["dynamodb:UpdateItem"],
             [storage.sessions.table_arn],
-            _merge(_only_attributes(LIVENESS_ATTRIBUTES), _only_keys([gateway_partition("*")])),
+            _merge(only_attributes(LIVENESS_ATTRIBUTES), _only_keys([gateway_partition("*")])),
         )
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
-        allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._reply_prefix)], because=OWN_REPLIES)
-        allow(grantee, ["s3:PutObject"], [blobs_arn(storage)], because=OWN_BLOBS)
+        allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._service.reply_prefix)], because=OWN_REPLIES)
+        allow(grantee, ["s3:PutObject"], [blobs_arn(storage, self._service)], because=OWN_BLOBS)
 
 
 Conditions = dict[str, dict[str, object]]
 
 
-def _only_attributes(names: Sequence[str]) -> Conditions:
+def only_attributes(names: Sequence[str]) -> Conditions:
     """The request names no other attribute. ForAllValues is also true of a request that names none: hence Null."""
     return {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": list(names)},

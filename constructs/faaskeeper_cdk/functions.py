@@ -21,9 +21,20 @@ from constructs import Construct
 
 import faaskeeper
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
-from faaskeeper.storage.blobs import PREFIX as BLOB_PREFIX
+from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.journal import PREFIX as JOURNAL_PREFIX
-from faaskeeper_cdk.access import OWN_BLOBS, OWN_REPLIES, READ, allow, allow_key, blobs_arn, reply_queues_arn
+from faaskeeper.storage.znodes import FIRED
+from faaskeeper_cdk.access import (
+    OWN_BLOBS,
+    OWN_REPLIES,
+    READ,
+    WATCH_ATTRIBUTES,
+    allow,
+    allow_key,
+    blobs_arn,
+    only_attributes,
+    reply_queues_arn,
+)
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge, acknowledge_resource
 from faaskeeper_cdk.storage import Storage
@@ -64,10 +75,12 @@ class Functions(Construct):
         self._code = runtime_code()
         self._environment = {ENVIRONMENT_VARIABLE: service.to_json()}
         replies = reply_queues_arn(self, service.reply_prefix)
+        blobs = blobs_arn(storage, service)
 
         self.notifier = self._function("Notifier", "Sends the hints of a large fan-out")
         allow(self.notifier, ["sqs:SendMessage"], [replies, queues.dead_letters.queue_arn], because=OWN_REPLIES)
         allow(self.notifier, ["sqs:ListQueues"], ["*"], because=LIST_QUEUES)
+        allow(self.notifier, ["s3:PutObject"], [blobs], because=OWN_BLOBS)
         lambda_.CfnEventInvokeConfig(
             self,
             "NotifierRetries",
@@ -101,7 +114,7 @@ class Functions(Construct):
         allow(
             self.sequencer,
             ["s3:GetObject", "s3:PutObject"],
-            [blobs_arn(storage), storage.blobs.arn_for_objects(f"{JOURNAL_PREFIX}*")],
+            [blobs, storage.blobs.arn_for_objects(f"{JOURNAL_PREFIX}*")],
             because=OWN_BLOBS,
         )
         self.requests_mapping = self.sequencer.add_event_source_mapping(
@@ -120,11 +133,12 @@ class Functions(Construct):
         self.reaper = self._function("Reaper", "Asks for the expiry of gateways that stopped beating", loops=True)
         allow(
             self.reaper,
-            ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+            ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"],
             [storage.sessions.table_arn],
         )
         allow(self.reaper, CONSUME, [queues.timers.queue_arn])
         allow(self.reaper, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
+        allow(self.reaper, ["s3:PutObject"], [blobs], because=OWN_BLOBS)
         self.timers_mapping = self.reaper.add_event_source_mapping(
             "Timers",
             event_source_arn=queues.timers.queue_arn,
@@ -134,19 +148,29 @@ class Functions(Construct):
 
         self.janitor = self._function("Janitor", "Removes what nobody refers to any more", loops=True)
         allow(
+            self.janitor, ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:Scan"], [storage.znodes.table_arn]
+        )
+        allow(
             self.janitor,
-            ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem"],
-            [table.table_arn for table in storage.tables],
+            ["dynamodb:UpdateItem"],
+            [storage.znodes.table_arn],
+            only_attributes([*WATCH_ATTRIBUTES, *FIRED.values()]),
+        )
+        allow(self.janitor, ["dynamodb:BatchGetItem", "dynamodb:Scan"], [storage.sessions.table_arn])
+        allow(
+            self.janitor,
+            ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+            [storage.ledger.table_arn],
         )
         allow(
             self.janitor,
             ["s3:ListBucket"],
             [storage.blobs.bucket_arn],
-            {"StringLike": {"s3:prefix": [f"{BLOB_PREFIX}*"]}},
+            {"StringLike": {"s3:prefix": [blob_key(service, "*")]}},
         )
-        allow(self.janitor, ["s3:DeleteObject"], [blobs_arn(storage)], because=OWN_BLOBS)
+        allow(self.janitor, ["s3:DeleteObject", "s3:PutObject"], [blobs], because=OWN_BLOBS)
         allow(self.janitor, ["sqs:ListQueues"], ["*"], because=LIST_QUEUES)
-        allow(self.janitor, ["sqs:DeleteQueue"], [replies], because=OWN_REPLIES)
+        allow(self.janitor, ["sqs:DeleteQueue", "sqs:GetQueueAttributes"], [replies], because=OWN_REPLIES)
         allow(self.janitor, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         # SQS tells who sent a request: only these may ask for an expiry or a removal in nobody's name
         trusted = ",".join(_role(function).role_id for function in (self.reaper, self.janitor))

@@ -81,9 +81,9 @@ class CoordinationService(Construct):
         )
         self.discovery = Discovery(self, "Discovery", service=self.service)
         self._access = Access(
+            service=self.service,
             storage=self.storage,
             queues=self.queues,
-            reply_prefix=self.service.reply_prefix,
             parameter=self.discovery.parameter,
         )
 
