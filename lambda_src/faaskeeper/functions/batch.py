@@ -12,7 +12,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.commit import Plan, plan
 from faaskeeper.storage.ledger import Head, Position
-from faaskeeper.storage.loading import Snapshot, Wanted, load
+from faaskeeper.storage.loading import Moved, Snapshot, Wanted, load
 from faaskeeper.znode.acl import Caller, digest_id
 from faaskeeper.znode.apply import Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
@@ -84,7 +84,8 @@ async def build_batch(
     """Loads what the entries touch and applies them in order on top of ``head``, which must be complete.
 
     ``time`` is the transaction's, in ms since the epoch. Takes all entries, or as many as fit into a transaction.
-    ``suspects`` are paths to load besides: an earlier attempt took them to be missing.
+    ``suspects`` are paths to load besides: an earlier attempt took them to be missing. Raises Moved if what it loads
+    is of a later transaction than ``head``.
     """
     snapshot = Snapshot()
     wanted = Wanted(suspects)
@@ -92,6 +93,8 @@ async def build_batch(
         wanted |= _wanted(entry)
     while True:
         await load(aws, service, wanted, snapshot)
+        if any(item.zxid > head.zxid for item in snapshot.items.values()):
+            raise Moved
         try:
             batch, unverified = _apply(service, head, entries, snapshot, recursive, time)
         except NotLoaded as missing:

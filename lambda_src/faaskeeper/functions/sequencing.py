@@ -95,8 +95,9 @@ class Sequencer:
                     most = len(taken) // 2  # to find the one at fault
                     continue
                 logger.exception("request %d of %s", taken[0].request.number, taken[0].gateway)
-                batch = await self._refuse(head, taken[0])
-                committed, most = True, len(remaining)
+                # it must not hold up all others; the watermark stays, as it would fail again
+                batch = Batch(taken, [Outcome(Code.SYSTEM_ERROR, head.zxid)])
+                committed, most = await self._commit(head, batch), len(remaining)
             if committed:
                 remaining = remaining[len(batch.entries) :]
                 suspects, attempt = frozenset[str](), 0
@@ -247,14 +248,6 @@ class Sequencer:
         failed = sum(outcome.code is not Code.OK for outcome in batch.outcomes)
         if failed:
             self.metrics.add("FailedOperations", failed)
-
-    async def _refuse(self, head: Head, entry: Entry) -> Batch:
-        """A request that cannot be stored must not hold up all others. The watermark stays: it would fail again."""
-        outcome = Outcome(Code.SYSTEM_ERROR, head.zxid)
-        await self._announcer.announce(
-            head.zxid, head.zxid, [(entry.gateway, entry.request.number, outcome)], Watched()
-        )
-        return Batch([entry], [outcome])
 
     async def _answer_again(self, head: Head, covered: Sequence[Entry]) -> None:
         """Covered requests were applied by an instance that may have died before it answered."""
