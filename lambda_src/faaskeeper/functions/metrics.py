@@ -26,6 +26,10 @@ class Metrics:
         "Quarantined": "Count",
         "ExpiredGateways": "Count",
         "ExpiredSessions": "Count",
+        "ReapedZnodes": "Count",
+        "RemovedItems": "Count",
+        "RemovedBlobs": "Count",
+        "RemovedQueues": "Count",
     }
 
     def __init__(self) -> None:
