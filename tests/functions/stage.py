@@ -253,7 +253,7 @@ class Stage:
             for reply in await self._receive_replies(gateway, wait=1):
                 for number, outcome in reply.outcomes:
                     assert got.setdefault(number, outcome) == outcome
-        return got
+        return {number: got[number] for number in numbers}
 
     async def outcomes_now(self, gateway: Gateway) -> set[tuple[int, Outcome]]:
         """The outcomes that are in the reply queue now."""
