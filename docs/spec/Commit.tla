@@ -135,7 +135,9 @@ Apply(i) ==
             /\ Changing(from, k) # {}
             /\ calls' = calls \cup
                 {[by |-> i, expect |-> s.head.zxid, after |-> After(s.snapshot, from, k),
-                  head |-> [zxid |-> Max(Changing(from, k)), keys |-> UNION {Writes[j] : j \in from + 1..k},
+                  items |-> {"head"} \cup UNION {Writes[j] : j \in from + 1..k},
+                  head |-> [zxid |-> Max(Changing(from, k)),
+                            keys |-> UNION {Writes[j] : j \in from + 1..k} \ IF Broken = "someKeys" THEN {"y"} ELSE {},
                             applied |-> k, outcomes |-> Outcomes(s.snapshot, from, k)]]}
             /\ sent' = IF Broken = "answerBeforeCommit" THEN sent \cup Outcomes(s.snapshot, from, k) ELSE sent
             /\ seq' = [seq EXCEPT ![i] = [s EXCEPT !.pc = "commit", !.upto = k, !.snapshot = Blank]]
@@ -180,14 +182,13 @@ Delete(i) ==
 \* DynamoDB. A call is decided when it arrives, which can be long after its caller gave up or died.
 Decide ==
     \E c \in calls :
-        LET keys == c.head.keys \cup {"head"}
-            ok == /\ Locked \cap keys = {}
+        LET ok == /\ Locked \cap c.items = {}
                   /\ head.zxid = c.expect \/ Broken = "noHeadCondition"
             outcomes == c.head.outcomes
         IN
         /\ calls' = calls \ {c}
         /\ IF ok
-           THEN /\ transactions' = transactions \cup {[by |-> c.by, pending |-> keys, after |-> c.after, head |-> c.head]}
+           THEN /\ transactions' = transactions \cup {[by |-> c.by, pending |-> c.items, after |-> c.after, head |-> c.head]}
                 /\ log' = log \o [j \in 1..Cardinality(outcomes) |->
                             CHOOSE o \in outcomes : Cardinality({p \in outcomes : p.op < o.op}) = j - 1]
                 /\ UNCHANGED seq

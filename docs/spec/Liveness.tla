@@ -3,8 +3,9 @@
 (* Sessions, their ephemerals, and gateways that die, stall, or look dead  *)
 (* and are not. architecture.md, section 6.                                *)
 (*                                                                         *)
-(* Operations take effect one by one, as Commit.tla shows; only marking a  *)
-(* gateway dead takes two steps, because the gateway changes its own item  *)
+(* Operations take effect one by one, as Commit.tla shows. What an attach  *)
+(* writes becomes visible item by item all the same, and the reaper looks  *)
+(* at it from outside. Gateways and the reaper change a gateway's item     *)
 (* beside the sequencer. Each session has one ephemeral znode.             *)
 (*                                                                         *)
 (* There is no clock. Each successful beat permits its gateway to answer   *)
@@ -19,48 +20,53 @@ CONSTANTS
     Refuge,       \* gateways that always beat in time: where sessions can move to
     MaxBeats,     \* of each gateway, its first included
     MaxAttaches,  \* of all sessions together
-    MaxCrashes,   \* of gateways
+    MaxCrashes,   \* of gateways for good; for safety alone, a gateway that takes no step is as good as crashed
     MaxReaperCrashes,
     Broken
 
 VARIABLES
-    item,      \* of each gateway, stored: its beat, whether it is dead, the timer's number
+    item,      \* of each gateway, stored: whether it is known, its beat, whether it is dead, the timer's number
     up,        \* the process runs (it may still stall: any step can take for ever)
     call,      \* its beat under way: the beat, and "sent", "stored" or "refused"; or NoCall
     lapsed,    \* permits up to here have ended
     permit,    \* it answers its clients
     told,      \* it knows that it is dead
     timers,    \* delayed messages: gateway, beat seen, timer's number
+    looked,    \* timers whose reaper has found the gateway at the beat it was armed with
+    expiring,  \* <<session, epoch>> that the reaper is about to have expired, at once or after the rest of its timeout
     network,   \* of each gateway, an operation sent and not yet in the queue; or NoOp
     queue,     \* operations
-    marking,   \* the sequencer has loaded the gateway's item and is about to mark it dead
     session,   \* stored: state, gateway, epoch; and who closed it
+    hidden,    \* sessions whose last attach is decided and not wholly visible
     ephemeral, \* whether the session's znode exists
     created,   \* history: its creation was answered
     attaches, crashes, reaperCrashes
 
-vars == <<item, up, call, lapsed, permit, told, timers, network, queue, marking, session, ephemeral, created, attaches,
-          crashes, reaperCrashes>>
-process == <<up, call, lapsed, permit, told>>
-stored == <<session, ephemeral, created>>
+gateway == <<up, call, lapsed, permit, told>>
+reaper == <<timers, looked, expiring>>
+requests == <<network, queue>>
+stored == <<session, hidden, ephemeral, created>>
 budgets == <<attaches, crashes, reaperCrashes>>
+vars == <<item, gateway, reaper, requests, stored, budgets>>
 
 NoCall == [beat |-> 0, is |-> "none"]
 NoOp == [do |-> "none"]
 Answers(g) == up[g] /\ ~told[g] /\ permit[g]
 
 Init ==
-    /\ item = [g \in Gateways |-> [beat |-> 1, dead |-> FALSE, timer |-> 1]]
+    /\ item = [g \in Gateways |-> [known |-> TRUE, beat |-> 1, dead |-> FALSE, timer |-> 1]]
     /\ up = [g \in Gateways |-> TRUE]
     /\ call = [g \in Gateways |-> NoCall]
     /\ lapsed = [g \in Gateways |-> 0]
     /\ permit = [g \in Gateways |-> TRUE]
     /\ told = [g \in Gateways |-> FALSE]
     /\ timers = {[of |-> g, beat |-> 1, number |-> 1] : g \in Gateways \ Refuge}
+    /\ looked = {}
+    /\ expiring = {}
     /\ network = [g \in Gateways |-> NoOp]
     /\ queue = <<>>
-    /\ marking = FALSE
     /\ session = [s \in Sessions |-> [is |-> "new", gateway |-> CHOOSE g \in Gateways : TRUE, epoch |-> 0, by |-> "nobody"]]
+    /\ hidden = {}
     /\ ephemeral = [s \in Sessions |-> FALSE]
     /\ created = [s \in Sessions |-> FALSE]
     /\ attaches = 0 /\ crashes = 0 /\ reaperCrashes = 0
@@ -68,19 +74,20 @@ Init ==
 InQueue(op) == \E k \in 1..Len(queue) : queue[k] = op
 
 -----------------------------------------------------------------------------
-\* The gateway. It sends a beat, which is stored on condition that it is not dead, and learns what came of it.
+\* The gateway. It sends a beat. What the write returns tells it whether it is dead.
 Beat(g) ==
     /\ up[g] /\ ~told[g] /\ call[g] = NoCall
     /\ item[g].beat < MaxBeats
     /\ call' = [call EXCEPT ![g] = [beat |-> item[g].beat + 1, is |-> "sent"]]
-    /\ UNCHANGED <<item, up, lapsed, permit, told, timers, queue, marking, stored, budgets, network>>
+    /\ UNCHANGED <<item, up, lapsed, permit, told, reaper, requests, stored, budgets>>
 
 Store(g) ==
+    LET dead == (item[g].dead \/ ~item[g].known) /\ Broken # "deadMayBeat"
+    IN
     /\ call[g].is = "sent"
-    /\ IF item[g].dead /\ Broken # "deadMayBeat"
-       THEN call' = [call EXCEPT ![g].is = "refused"] /\ UNCHANGED item
-       ELSE call' = [call EXCEPT ![g].is = "stored"] /\ item' = [item EXCEPT ![g].beat = call[g].beat]
-    /\ UNCHANGED <<up, lapsed, permit, told, timers, queue, marking, stored, budgets, network>>
+    /\ item' = IF item[g].known THEN [item EXCEPT ![g].beat = call[g].beat] ELSE item
+    /\ call' = [call EXCEPT ![g].is = IF dead THEN "refused" ELSE "stored"]
+    /\ UNCHANGED <<up, lapsed, permit, told, reaper, requests, stored, budgets>>
 
 \* The permit runs from the sending of the beat, so an answer that comes too late gives none.
 Learn(g) ==
@@ -90,24 +97,24 @@ Learn(g) ==
     /\ permit' = [permit EXCEPT ![g] =
             call[g].is = "stored" /\ (call[g].beat > lapsed[g] \/ Broken = "permitFromAnswer")]
     /\ told' = [told EXCEPT ![g] = call[g].is = "refused"]
-    /\ UNCHANGED <<item, up, lapsed, timers, queue, marking, stored, budgets, network>>
+    /\ UNCHANGED <<item, up, lapsed, reaper, requests, stored, budgets>>
 
 \* Time passes: the oldest permit ends.
 Lapse(g) ==
-    LET granted == IF call[g] = NoCall THEN item[g].beat ELSE call[g].beat - 1
-        sent == IF call[g] = NoCall THEN item[g].beat ELSE call[g].beat
+    LET sent == IF call[g] = NoCall THEN item[g].beat ELSE call[g].beat
+        granted == IF call[g] = NoCall THEN sent ELSE sent - 1
     IN
     /\ lapsed[g] < sent
     /\ lapsed' = [lapsed EXCEPT ![g] = @ + 1]
     /\ permit' = [permit EXCEPT ![g] = permit[g] /\ granted > lapsed[g] + 1]
-    /\ UNCHANGED <<item, up, call, told, timers, queue, marking, stored, budgets, network>>
+    /\ UNCHANGED <<item, up, call, told, reaper, requests, stored, budgets>>
 
 Crash(g) ==
     /\ up[g] /\ crashes < MaxCrashes
     /\ crashes' = crashes + 1
     /\ up' = [up EXCEPT ![g] = FALSE]
     /\ permit' = [permit EXCEPT ![g] = FALSE]
-    /\ UNCHANGED <<item, call, lapsed, told, timers, queue, marking, stored, attaches, reaperCrashes, network>>
+    /\ UNCHANGED <<item, call, lapsed, told, reaper, requests, stored, attaches, reaperCrashes>>
 
 \* What its clients do. A request may arrive long after the gateway stopped answering. A gateway also closes the
 \* sessions of clients that were silent for too long.
@@ -121,76 +128,104 @@ Attach(s, g) ==
     /\ session[s].is # "closed"
     /\ attaches < MaxAttaches /\ attaches' = attaches + 1
     /\ Send(g, [do |-> "attach", session |-> s, gateway |-> g])
-    /\ UNCHANGED <<item, process, timers, marking, stored, crashes, reaperCrashes>>
+    /\ UNCHANGED <<item, gateway, reaper, stored, crashes, reaperCrashes>>
 
 Request(s) ==
-    /\ session[s].is = "open"
+    /\ session[s].is = "open" /\ s \notin hidden
     /\ Answers(session[s].gateway)
     /\ \E do \in {"create", "close"} :
         LET op == [do |-> do, session |-> s, epoch |-> session[s].epoch]
         IN  /\ do = "create" => ~created[s]
             /\ ~InQueue(op)
             /\ Send(session[s].gateway, op)
-    /\ UNCHANGED <<item, process, timers, marking, stored, budgets>>
+    /\ UNCHANGED <<item, gateway, reaper, stored, budgets>>
 
 Arrive(g) ==
     /\ network[g] # NoOp
     /\ network' = [network EXCEPT ![g] = NoOp]
     /\ queue' = Append(queue, network[g])
-    /\ UNCHANGED <<item, process, timers, marking, stored, budgets>>
+    /\ UNCHANGED <<item, gateway, reaper, stored, budgets>>
 
 -----------------------------------------------------------------------------
-\* The reaper looks at a gateway when a timer comes due. If it dies before the message is deleted, the message comes
-\* again. It asks to mark the gateway dead, and looks again; when the gateway is dead, it asks to expire its sessions.
-Expirations(g) ==
-    LET open == {s \in Sessions : session[s].is = "open" /\ session[s].gateway = g}
-        Op(s) == [do |-> "expire", session |-> s, epoch |-> session[s].epoch]
-        new == {Op(s) : s \in open} \ {queue[k] : k \in 1..Len(queue)}
-    IN  CHOOSE ops \in [1..Cardinality(new) -> new] : {ops[k] : k \in 1..Cardinality(new)} = new
+\* The reaper looks at a gateway when a timer comes due. If it dies on the way, the message comes again.
+\* What a Query finds.
+Attached(g) == {<<s, session[s].epoch>> : s \in {s \in Sessions \ hidden : session[s].is = "open" /\ session[s].gateway = g}}
 
-Due(t) == lapsed[t.of] >= t.beat
+\* What is asked for twice is applied once, so what is already in the queue need not be here again.
+Asked == {<<queue[k].session, queue[k].epoch>> : k \in {k \in 1..Len(queue) : queue[k].do = "expire"}}
 
-Look ==
-    \E t \in timers : \E dies \in BOOLEAN :
-        LET g == t.of
-            stale == t.number # item[g].timer
-            mark == [do |-> "mark", gateway |-> g, beat |-> t.beat]
-        IN
-        /\ Due(t)
-        /\ dies => reaperCrashes < MaxReaperCrashes /\ ~stale
+Due(t) == lapsed[t.of] >= t.beat /\ t \notin looked
+
+Drop(t) ==
+    /\ Due(t)
+    /\ \/ ~item[t.of].known
+       \/ ~item[t.of].dead /\ t.number # item[t.of].timer
+    /\ timers' = timers \ {t}
+    /\ UNCHANGED <<item, gateway, looked, expiring, requests, stored, budgets>>
+
+\* Alive, and beating: the next timer is sent, then the number moves, then the message is deleted. In the wrong order
+\* a crash loses the chain.
+ArmAgain(t) ==
+    LET g == t.of
+        following == [of |-> g, beat |-> item[g].beat, number |-> item[g].timer + 1]
+    IN
+    /\ Due(t)
+    /\ item[g].known /\ ~item[g].dead /\ t.number = item[g].timer /\ item[g].beat # t.beat
+    /\ \E dies \in {"no", "before the second", "before the deletion"} :
+        /\ dies # "no" => reaperCrashes < MaxReaperCrashes
+        /\ reaperCrashes' = IF dies = "no" THEN reaperCrashes ELSE reaperCrashes + 1
+        /\ IF dies = "before the second"
+           THEN IF Broken = "moveBeforeSend"
+                THEN item' = [item EXCEPT ![g].timer = @ + 1] /\ UNCHANGED timers
+                ELSE timers' = timers \cup {following} /\ UNCHANGED item
+           ELSE /\ item' = [item EXCEPT ![g].timer = @ + 1]
+                /\ timers' = (IF dies = "no" THEN timers \ {t} ELSE timers) \cup {following}
+    /\ UNCHANGED <<gateway, looked, expiring, requests, stored, attaches, crashes>>
+
+\* Alive, and at the beat that the timer was armed with: two steps, because it may beat between them.
+Look(t) ==
+    LET g == t.of
+    IN
+    /\ Due(t)
+    /\ item[g].known /\ ~item[g].dead /\ t.number = item[g].timer /\ item[g].beat = t.beat
+    /\ looked' = looked \cup {t}
+    /\ expiring' = IF Broken = "expireAtOnce" THEN expiring \cup (Attached(g) \ Asked) ELSE expiring
+    /\ UNCHANGED <<item, gateway, timers, requests, stored, budgets>>
+
+Declare(t) ==
+    /\ t \in looked
+    /\ looked' = looked \ {t}
+    /\ item' = IF item[t.of].beat = t.beat \/ Broken = "noBeatCondition" THEN [item EXCEPT ![t.of].dead = TRUE] ELSE item
+    /\ UNCHANGED <<gateway, timers, expiring, requests, stored, budgets>>
+
+\* Dead: its sessions are listed, when every transaction that was decided before is visible. A gateway that has none
+\* is forgotten.
+List(t) ==
+    LET g == t.of
+    IN
+    /\ Due(t)
+    /\ item[g].known /\ item[g].dead
+    /\ hidden = {} \/ Broken = "listIncomplete"
+    /\ expiring' = expiring \cup (Attached(g) \ Asked)
+    /\ \E dies \in BOOLEAN :
+        /\ dies => reaperCrashes < MaxReaperCrashes
         /\ reaperCrashes' = IF dies THEN reaperCrashes + 1 ELSE reaperCrashes
-        /\ \/ /\ stale /\ Broken # "noTimerNumber"
-              /\ timers' = timers \ {t}
-              /\ UNCHANGED <<item, queue>>
-           \/ /\ ~stale \/ Broken = "noTimerNumber"
-              /\ item[g].dead
-              /\ queue' = queue \o Expirations(g)
-              /\ timers' = IF dies THEN timers ELSE timers \ {t}
-              /\ UNCHANGED item
-           \/ /\ ~stale
-              /\ ~item[g].dead /\ item[g].beat = t.beat
-              /\ ~InQueue(mark) /\ ~dies
-              /\ queue' = Append(queue, mark) \o IF Broken = "expireAtOnce" THEN Expirations(g) ELSE <<>>
-              /\ timers' = IF Broken = "askOnce" THEN timers \ {t} ELSE timers
-              /\ UNCHANGED item
-           \* Alive: the next timer. Compare-and-set first, then the message; a crash between loses the chain, a crash
-           \* after both leaves a message that is stale.
-           \/ /\ ~stale \/ Broken = "noTimerNumber"
-              /\ ~item[g].dead /\ item[g].beat # t.beat
-              /\ item' = [item EXCEPT ![g].timer = @ + 1]
-              /\ \E sends \in {TRUE} \cup {~dies} :
-                    timers' = (IF dies THEN timers ELSE timers \ {t}) \cup
-                              IF sends THEN {[of |-> g, beat |-> item[g].beat, number |-> item[g].timer + 1]} ELSE {}
-              /\ UNCHANGED queue
-        /\ UNCHANGED <<process, marking, stored, attaches, crashes, network>>
+        /\ timers' = IF dies THEN timers ELSE timers \ {t}
+        /\ item' = IF Attached(g) = {} /\ ~dies THEN [item EXCEPT ![g].known = FALSE] ELSE item
+    /\ UNCHANGED <<gateway, looked, requests, stored, attaches, crashes>>
 
-\* The janitor finds gateways whose timer is overdue.
+\* Once an hour the janitor sends a timer for every gateway that is known. Those that live have one (see Watched).
 Janitor(g) ==
-    /\ ~item[g].dead
-    /\ \A t \in timers : t.of = g => t.number # item[g].timer
-    /\ item' = [item EXCEPT ![g].timer = @ + 1]
-    /\ timers' = timers \cup {[of |-> g, beat |-> item[g].beat, number |-> item[g].timer + 1]}
-    /\ UNCHANGED <<process, queue, marking, stored, budgets, network>>
+    /\ item[g].known /\ item[g].dead
+    /\ \A t \in timers : t.of # g
+    /\ timers' = timers \cup {[of |-> g, beat |-> item[g].beat, number |-> item[g].timer]}
+    /\ UNCHANGED <<item, gateway, looked, expiring, requests, stored, budgets>>
+
+Expire ==
+    \E e \in expiring :
+        /\ expiring' = expiring \ {e}
+        /\ queue' = Append(queue, [do |-> "expire", session |-> e[1], epoch |-> e[2]])
+        /\ UNCHANGED <<item, gateway, timers, looked, network, stored, budgets>>
 
 -----------------------------------------------------------------------------
 \* The sequencer.
@@ -199,67 +234,56 @@ Open(s, op) == session[s].is = "open" /\ (session[s].epoch = op.epoch \/ Broken 
 Close(s, by) ==
     /\ session' = [session EXCEPT ![s].is = "closed", ![s].by = by]
     /\ ephemeral' = IF Broken = "ephemeralsLater" THEN ephemeral ELSE [ephemeral EXCEPT ![s] = FALSE]
-    /\ UNCHANGED created
+    /\ UNCHANGED <<hidden, created>>
 
+\* That the gateway lives is a condition of the transaction.
 Apply ==
     LET op == Head(queue)
         s == op.session
     IN
     /\ queue # <<>>
-    /\ op.do # "mark"
+    /\ hidden = {}
     /\ queue' = Tail(queue)
     /\ CASE op.do = "attach" ->
-                /\ IF session[s].is = "closed" \/ (item[op.gateway].dead /\ Broken # "attachToDead")
-                   THEN UNCHANGED session
-                   ELSE session' = [session EXCEPT ![s] =
+                IF \/ session[s].is = "closed"
+                   \/ (item[op.gateway].dead \/ ~item[op.gateway].known) /\ Broken # "attachToDead"
+                THEN UNCHANGED stored
+                ELSE /\ session' = [session EXCEPT ![s] =
                             [is |-> "open", gateway |-> op.gateway, epoch |-> @.epoch + 1, by |-> "nobody"]]
-                /\ UNCHANGED <<ephemeral, created>>
+                     /\ hidden' = {s}
+                     /\ UNCHANGED <<ephemeral, created>>
          [] op.do = "create" ->
-                /\ IF Open(s, op) \/ Broken = "noSessionCheck"
-                   THEN ephemeral' = [ephemeral EXCEPT ![s] = TRUE] /\ created' = [created EXCEPT ![s] = TRUE]
-                   ELSE UNCHANGED <<ephemeral, created>>
-                /\ UNCHANGED session
+                IF Open(s, op) \/ Broken = "noSessionCheck"
+                THEN /\ ephemeral' = [ephemeral EXCEPT ![s] = TRUE]
+                     /\ created' = [created EXCEPT ![s] = TRUE]
+                     /\ UNCHANGED <<session, hidden>>
+                ELSE UNCHANGED stored
          [] op.do = "close" -> IF Open(s, op) THEN Close(s, "client") ELSE UNCHANGED stored
          [] op.do = "expire" -> IF Open(s, op) THEN Close(s, "reaper") ELSE UNCHANGED stored
-    /\ UNCHANGED <<item, process, timers, marking, budgets, network>>
+    /\ UNCHANGED <<item, gateway, reaper, network, budgets>>
 
-\* Marking a gateway dead: load its item, then commit on condition that it is as loaded.
-LoadMark ==
-    /\ queue # <<>> /\ Head(queue).do = "mark" /\ ~marking
-    /\ LET op == Head(queue)
-           still == ~item[op.gateway].dead /\ item[op.gateway].beat = op.beat
-       IN  /\ marking' = still
-           /\ queue' = IF still THEN queue ELSE Tail(queue)
-    /\ UNCHANGED <<item, process, timers, stored, budgets, network>>
-
-CommitMark ==
-    /\ marking
-    /\ marking' = FALSE
-    /\ LET op == Head(queue)
-       IN  IF item[op.gateway].beat = op.beat \/ Broken = "noBeatCondition"
-           THEN item' = [item EXCEPT ![op.gateway].dead = TRUE] /\ queue' = Tail(queue)
-           ELSE UNCHANGED <<item, queue>>
-    /\ UNCHANGED <<process, timers, stored, budgets, network>>
+Show ==
+    /\ hidden # {} /\ hidden' = {}
+    /\ UNCHANGED <<item, gateway, reaper, requests, session, ephemeral, created, budgets>>
 
 -----------------------------------------------------------------------------
-Gateway(g) == Beat(g) \/ Store(g) \/ Learn(g) \/ Lapse(g)
-Sequencer == Apply \/ LoadMark \/ CommitMark
+Reaper == \E t \in timers : Drop(t) \/ ArmAgain(t) \/ Look(t) \/ Declare(t) \/ List(t)
+Sequencer == Apply \/ Show
 
-\* Nothing is left to do once all sessions are closed or idle and no beat, timer or operation can go on.
 Next ==
-    \/ \E g \in Gateways \ Refuge : Gateway(g) \/ Crash(g) \/ Janitor(g)
+    \/ \E g \in Gateways \ Refuge : Beat(g) \/ Store(g) \/ Learn(g) \/ Lapse(g) \/ Crash(g) \/ Janitor(g)
     \/ \E g \in Gateways : Arrive(g) \/ \E s \in Sessions : Attach(s, g)
     \/ \E s \in Sessions : Request(s)
-    \/ Look
+    \/ Reaper \/ Expire
     \/ Sequencer
 
 Quiet ==
-    /\ queue = <<>> /\ timers = {} /\ \A g \in Gateways : network[g] = NoOp
+    /\ queue = <<>> /\ timers = {} /\ hidden = {} /\ \A g \in Gateways : network[g] = NoOp
     /\ UNCHANGED vars
 
 Spec ==
     /\ Init /\ [][Next \/ Quiet]_vars
-    /\ WF_vars(Look) /\ WF_vars(Sequencer)
+    /\ WF_vars(Reaper) /\ WF_vars(Expire) /\ WF_vars(Sequencer)
     /\ \A g \in Gateways \ Refuge : WF_vars(Lapse(g)) /\ WF_vars(Janitor(g)) /\ WF_vars(Store(g))
 
 -----------------------------------------------------------------------------
@@ -269,24 +293,23 @@ EphemeralsLive ==
         /\ ephemeral[s] => session[s].is = "open"
         /\ created[s] /\ session[s].is = "open" => ephemeral[s]
 
-\* Only sessions of dead gateways are expired as such, and a dead gateway stays dead: no beat succeeds any more.
-OnlyTheDead ==
-    \A s \in Sessions : session[s].by = "reaper" => item[session[s].gateway].dead
-DeadStayDead == [][\A g \in Gateways : item[g].dead => item'[g].dead /\ item'[g].beat = item[g].beat]_vars
+\* Only sessions of dead gateways are expired as such, and what is dead stays dead.
+Dead(g) == item[g].dead \/ ~item[g].known
+OnlyTheDead == \A s \in Sessions : session[s].by = "reaper" => Dead(session[s].gateway)
+DeadStayDead == [][\A g \in Gateways : item[g].dead => item'[g].dead]_vars
 
 \* No client is served by a gateway that has lost its session to the reaper.
 NoneServed == \A s \in Sessions : session[s].by = "reaper" => ~Answers(session[s].gateway)
 
-\* A session of a dead gateway is always on somebody's list.
+\* A session of a dead gateway is always on somebody's list. (The janitor looks at every gateway that is known.)
 NoOrphan ==
     \A s \in Sessions :
-        session[s].is = "open" /\ item[session[s].gateway].dead =>
-            \/ \E t \in timers : t.of = session[s].gateway
+        session[s].is = "open" /\ ~item[session[s].gateway].known =>
+            \/ <<s, session[s].epoch>> \in expiring
             \/ InQueue([do |-> "expire", session |-> s, epoch |-> session[s].epoch])
 
-\* A doubled message does not fork the chain of timers.
-OneChain ==
-    \A g \in Gateways : Cardinality({t \in timers : t.of = g /\ (t.number = item[g].timer \/ Broken = "noTimerNumber")}) <= 1
+\* A gateway is watched by a timer, without the janitor's help.
+Watched == \A g \in Gateways \ Refuge : item[g].known /\ ~item[g].dead => \E t \in timers : t.of = g /\ t.number = item[g].timer
 
 \* The sessions of a gateway that died are closed in the end, unless they moved.
 Reaped ==
@@ -295,8 +318,9 @@ Reaped ==
             ~> ~(session[s].is = "open" /\ session[s].gateway = g)
 
 -----------------------------------------------------------------------------
+\* Witnesses, which TLC must reach.
 NeverReaped == \A s \in Sessions : ~(session[s].by = "reaper" /\ created[s])
 NeverReapedAlive == \A s \in Sessions : ~(session[s].by = "reaper" /\ up[session[s].gateway])
 NeverSaved == \A s \in Sessions : ~(session[s].is = "open" /\ session[s].epoch = 2 /\ \E g \in Gateways : item[g].dead)
-NeverLostChain == \A g \in Gateways \ Refuge : \E t \in timers : t.of = g /\ (t.number = item[g].timer \/ item[g].dead)
+NeverSpared == \A t \in looked : item[t.of].beat = t.beat
 =============================================================================

@@ -178,9 +178,10 @@ Deliver(g) ==
     /\ UNCHANGED <<storage, seen, watch, reads, moves, stale>>
 
 -----------------------------------------------------------------------------
-\* A read in flight. A rearm is what setWatches does: all its registrations are one request.
-Asked(s, nodes, registers, rearm) ==
-    [nodes |-> nodes, registers |-> registers, rearm |-> rearm, asked |-> seen[s],
+\* A read in flight, with what its gateway had published when it was sent: it surely reflects that. A rearm is what
+\* setWatches does: all its registrations are one request.
+Asked(nodes, registers, rearm, published) ==
+    [nodes |-> nodes, registers |-> registers, rearm |-> rearm, asked |-> published,
      got |-> [n \in nodes |-> None], arrived |-> Broken # "lateEntry", events |-> {}]
 
 Read(s) ==
@@ -188,7 +189,7 @@ Read(s) ==
     /\ reads < MaxReads /\ reads' = reads + 1
     /\ Len(queue[s]) < MaxOutstanding
     /\ \E n \in Nodes, registers \in BOOLEAN :
-        queue' = [queue EXCEPT ![s] = Append(@, Asked(s, {n}, registers, FALSE))]
+        queue' = [queue EXCEPT ![s] = Append(@, Asked({n}, registers, FALSE, complete[at[s]]))]
     /\ UNCHANGED <<storage, gateway, at, due, seen, watch, moves, stale>>
 
 \* The storage executes it. A registration is an UpdateItem, refused while a transaction holds the item; when the
@@ -222,48 +223,57 @@ Ready(s) ==
            /\ \A n \in r.nodes : /\ r.got[n] # None
                                  /\ Shown(n, r.got[n]) <= complete[at[s]] \/ Broken = "skipObserve"
 
-\* A reply or an event raised what the session has seen since this was asked: ask again.
-Again(s) ==
-    /\ Ready(s)
-    /\ seen[s] > queue[s][1].asked
-    /\ Broken # "noReissue"
-    /\ queue' = [queue EXCEPT ![s][1] = Asked(s, @.nodes, @.registers, @.rearm)]
-    /\ UNCHANGED <<storage, gateway, at, due, seen, watch, reads, moves, stale>>
-
 \* The events behind the read that registered n at zxid z.
 Late(r, n, z) == LET later == {e \in r.events : e[2] = n /\ e[1] > z}
                  IN  {e \in later : \A f \in later : e[1] <= f[1]}
 
-\* The reply goes out. Its header carries the highest zxid the session was shown, not what the gateway has observed.
+\* The zxid that the reply carries and all that it shows is at least as new as.
+Header(r) == Max({r.asked} \cup {r.got[n] : n \in r.nodes})
+
+\* A reply or an event raised what the session has seen above what was published when this was asked; or this reply
+\* would reflect what one of its own watches has still to report. Ask again.
+Outdated(s) ==
+    LET r == queue[s][1]
+    IN  \/ seen[s] > r.asked /\ Broken # "noReissue"
+        \/ /\ r.rearm /\ Broken # "eventsAfterReply"
+           /\ \E n \in r.nodes : r.got[n] <= seen[s] /\ \E e \in Late(r, n, r.got[n]) : e[1] <= Header(r)
+
+Again(s) ==
+    /\ Ready(s)
+    /\ Outdated(s)
+    /\ queue' = [queue EXCEPT ![s][1] = Asked(@.nodes, @.registers, @.rearm, complete[at[s]])]
+    /\ UNCHANGED <<storage, gateway, at, due, seen, watch, reads, moves, stale>>
+
+\* The reply goes out. Its header carries what it surely reflects, not all that the gateway has observed by now.
 Reply(s) ==
     LET r == queue[s][1]
         n == CHOOSE m \in r.nodes : TRUE
         z == r.got[n]
     IN
     /\ Ready(s)
-    /\ ~r.rearm
-    /\ seen[s] = r.asked \/ Broken = "noReissue"
+    /\ ~r.rearm /\ ~Outdated(s)
     /\ queue' = [queue EXCEPT ![s] = Tail(@)]
     /\ stale' = (stale \/ z < LastChange(n, seen[s]))
-    /\ seen' = [seen EXCEPT ![s] = Max2(IF Broken = "headerComplete" THEN complete[at[s]] ELSE z, @)]
+    /\ seen' = [seen EXCEPT ![s] = Max2(IF Broken = "headerComplete" THEN complete[at[s]] ELSE Header(r), @)]
     /\ IF r.registers
        THEN /\ watch' = [watch EXCEPT ![s][n] = Max2(z, @)]
             /\ due' = [due EXCEPT ![s] = Late(r, n, z)]
        ELSE UNCHANGED <<watch, due>>
     /\ UNCHANGED <<storage, gateway, at, reads, moves>>
 
-\* setWatches with the session's last zxid: a node changed since then fires at once, the others are armed again.
+\* setWatches with the session's last zxid: nodes changed since then fire before the reply, the others are armed again.
 Rearm(s) ==
     LET r == queue[s][1]
-        gone == {n \in r.nodes : r.got[n] > r.asked}
-        late == UNION {Late(r, n, r.got[n]) : n \in r.nodes \ gone}
+        gone == {n \in r.nodes : r.got[n] > seen[s]}
     IN
     /\ Ready(s)
-    /\ r.rearm
+    /\ r.rearm /\ ~Outdated(s)
     /\ queue' = [queue EXCEPT ![s] = Tail(@)]
-    /\ watch' = [watch EXCEPT ![s] = [n \in Nodes |-> IF n \in r.nodes THEN Max2(r.got[n], @[n]) ELSE @[n]]]
-    /\ due' = [due EXCEPT ![s] = late \cup {<<r.got[n], n>> : n \in gone}]
-    /\ UNCHANGED <<storage, gateway, at, seen, reads, moves, stale>>
+    /\ seen' = [seen EXCEPT ![s] = Max2(Header(r), @)]
+    /\ watch' = [watch EXCEPT ![s] = [n \in Nodes |->
+            IF n \in gone THEN None ELSE IF n \in r.nodes THEN Max2(r.got[n], @[n]) ELSE @[n]]]
+    /\ due' = [due EXCEPT ![s] = UNION {Late(r, n, r.got[n]) : n \in r.nodes \ gone}]
+    /\ UNCHANGED <<storage, gateway, at, reads, moves, stale>>
 
 \* The events of the lowest zxid go out.
 Event(s) ==
@@ -318,7 +328,7 @@ Connect(s) ==
                     /\ complete' = [complete EXCEPT ![g] = z]
                     /\ cursor' = [cursor EXCEPT ![g] = z]
                     /\ UNCHANGED candidate
-    /\ queue' = [queue EXCEPT ![s] = IF nodes = {} THEN <<>> ELSE <<Asked(s, nodes, TRUE, TRUE)>>]
+        /\ queue' = [queue EXCEPT ![s] = IF nodes = {} THEN <<>> ELSE <<Asked(nodes, TRUE, TRUE, complete'[g])>>]
     /\ UNCHANGED <<storage, due, seen, watch, reads, moves, stale>>
 
 Done ==
@@ -369,5 +379,5 @@ NeverFired == \A s \in Sessions : due[s] = {}
 NeverBehind == \A s \in Sessions : queue[s] = <<>> \/ queue[s][1].events = {}
 NeverMovedAndFired == ~\E s \in Sessions : moves = MaxMoves /\ due[s] # {} /\ \E g \in Gateways : at[s] = g
 NeverDropped == ~\E s \in Sessions : at[s] = Nowhere /\ floor > 0 /\ \E n \in Nodes : watch[s][n] # None
-NeverAgain == ~\E s \in Sessions : Ready(s) /\ seen[s] > queue[s][1].asked
+NeverAgain == ~\E s \in Sessions : Ready(s) /\ Outdated(s)
 =============================================================================
