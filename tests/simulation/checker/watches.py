@@ -1,0 +1,177 @@
+"""Watch events: exactly those that ZooKeeper would send, each once, in order, and before anything that reflects it.
+
+Registrations follow from the connection's own stream: a watch counts from the zxid of the reply that set it, so the
+next event on its path is known. It must come before any frame with that zxid or a later one, other than an event of
+the same transaction that precedes it; and no other event may come.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+
+from faaskeeper.znode.acl import may_read
+from faaskeeper.znode.errors import Code
+from faaskeeper.znode.model import Event, EventKind
+from faaskeeper_client.gateway.watches import ancestors
+from faaskeeper_client.wire.requests import AddWatch, Exists, GetChildren, GetData, RemoveWatches, SetWatches
+from tests.simulation.checker.model import caller_of
+from tests.simulation.checker.reads import Reads
+from tests.simulation.checker.violation import Violation
+from tests.simulation.harness.history import Call, Connection, Notification
+
+_DATA, _CHILD, _PERSISTENT, _RECURSIVE = "data", "child", "persistent", "recursive"
+_ONE_SHOT = (_DATA, _CHILD)
+_FIRED_BY = {
+    EventKind.CREATED: (_DATA, _PERSISTENT),
+    EventKind.DELETED: (_DATA, _CHILD, _PERSISTENT),
+    EventKind.DATA: (_DATA, _PERSISTENT),
+    EventKind.CHILDREN: (_CHILD, _PERSISTENT),
+}
+
+
+class Fired:
+    """Every event of the run, in order, by the watches it fires."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.events = events
+        self._zxids = [event.zxid for event in events]
+        self._of: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for index, event in enumerate(events):
+            for kind in _FIRED_BY[event.kind]:
+                self._of[kind, event.path].append(index)
+            if event.kind is not EventKind.CHILDREN:
+                for path in ancestors(event.path):
+                    self._of[_RECURSIVE, path].append(index)
+
+    def first_after(self, kind: str, path: str, zxid: int) -> int | None:
+        """The index of the first event above ``zxid`` that a watch of that kind fires for."""
+        return self._from(kind, path, bisect_right(self._zxids, zxid))
+
+    def next(self, kind: str, path: str, index: int) -> int | None:
+        return self._from(kind, path, index + 1)
+
+    def _from(self, kind: str, path: str, index: int) -> int | None:
+        indices = self._of.get((kind, path), [])
+        position = bisect_left(indices, index)
+        return indices[position] if position < len(indices) else None
+
+
+class _Stream:
+    """One connection's watches, as its frames go by."""
+
+    def __init__(self, fired: Fired, connection: Connection) -> None:
+        self._fired = fired
+        self._caller = caller_of(connection.session, "", (("ip", connection.address),))
+        self._armed: dict[tuple[str, str], int | None] = {}
+        self._due: list[tuple[int, str, str]] = []
+
+    def arm(self, kind: str, path: str, zxid: int) -> None:
+        if (kind, path) not in self._armed:
+            self._expect(kind, path, self._fired.first_after(kind, path, zxid))
+
+    def disarm(self, path: str) -> bool:
+        found = [key for key in self._armed if key[1] == path]
+        for key in found:
+            del self._armed[key]
+        return bool(found)
+
+    def due(self) -> int | None:
+        """The index of the next event that must come."""
+        while self._due:
+            index, kind, path = self._due[0]
+            if self._armed.get((kind, path)) == index:
+                return index
+            heapq.heappop(self._due)
+        return None
+
+    def take(self, index: int) -> None:
+        """The event at ``index``, the one that is due, came."""
+        while self.due() == index:
+            _, kind, path = heapq.heappop(self._due)
+            del self._armed[kind, path]
+            if kind not in _ONE_SHOT:
+                self._expect(kind, path, self._fired.next(kind, path, index))
+
+    def _expect(self, kind: str, path: str, index: int | None) -> None:
+        while index is not None and not may_read(self._fired.events[index].acl, self._caller):
+            # nobody is told of what it may not read, but a watch is used up by it
+            if kind in _ONE_SHOT:
+                return
+            index = self._fired.next(kind, path, index)
+        self._armed[kind, path] = index
+        if index is not None:
+            heapq.heappush(self._due, (index, kind, path))
+
+
+def check_watches(fired: Fired, reads: Reads, connection: Connection) -> Iterator[Violation]:
+    stream = _Stream(fired, connection)
+    missed: list[tuple[EventKind, str]] = []
+    for frame in connection.frames:
+        due = stream.due()
+        event = None if due is None else fired.events[due]
+        if isinstance(frame, Notification):
+            if frame.zxid < 0:
+                missed.append((frame.kind, frame.path))
+            elif event is None or (event.zxid, event.kind, event.path) != (frame.zxid, frame.kind, frame.path):
+                text = f"this event is not due, but {event}"
+                yield Violation("watch", text, frame.received, (frame,))
+                return
+            else:
+                assert due is not None
+                stream.take(due)
+            continue
+        zxid = frame.zxid
+        assert zxid is not None
+        if event is not None and zxid >= event.zxid:
+            when = frame.answered if isinstance(frame, Call) else frame.received
+            yield Violation("watch", f"this came before {event}", when, (connection, frame))
+            return
+        if isinstance(frame, Call):
+            text = _register(stream, reads, frame, missed)
+            missed = []
+            if text:
+                yield Violation("watch", text, frame.answered, (frame,))
+                return
+
+
+def _register(stream: _Stream, reads: Reads, call: Call, missed: list[tuple[EventKind, str]]) -> str:
+    """What the reply sets; what is wrong about it, if anything."""
+    body, zxid = call.body, call.zxid
+    assert call.reply is not None
+    assert zxid is not None
+    code = call.reply.code
+    if missed and not isinstance(body, SetWatches):
+        return f"events {missed} without zxid that no setWatches asked for"
+    match body:
+        case Exists(path=path, watch=True) if code in (Code.OK, Code.NO_NODE):
+            stream.arm(_DATA, path, zxid)
+        case GetData(path=path, watch=True) if code is Code.OK:
+            stream.arm(_DATA, path, zxid)
+        case GetChildren(path=path, watch=True) if code is Code.OK:
+            stream.arm(_CHILD, path, zxid)
+        case AddWatch(path=path, recursive=recursive) if code is Code.OK:
+            stream.arm(_RECURSIVE if recursive else _PERSISTENT, path, zxid)
+        case RemoveWatches(path=path):
+            expected = Code.OK if stream.disarm(path) else Code.NO_WATCHER
+            if code is not expected:
+                return f"{expected.name} was due"
+        case SetWatches():
+            expected = reads.missed[call]
+            if sorted(missed) != sorted(expected):
+                return f"setWatches told {missed}, missed were {expected}"
+            for path in (*body.data, *body.exist):
+                if not any(told == path for kind, told in expected if kind is not EventKind.CHILDREN):
+                    stream.arm(_DATA, path, zxid)
+            for path in body.child:
+                if not any(told == path for kind, told in expected if kind in (EventKind.CHILDREN, EventKind.DELETED)):
+                    stream.arm(_CHILD, path, zxid)
+            for path in body.persistent:
+                stream.arm(_PERSISTENT, path, zxid)
+            for path in body.recursive:
+                stream.arm(_RECURSIVE, path, zxid)
+        case _:
+            pass
+    return ""

@@ -1,0 +1,121 @@
+"""The service as the CDK app deploys it, on the simulated cloud: the real functions behind real queues."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+from faaskeeper.functions import sequencer
+from faaskeeper.functions.notifier import notify
+from faaskeeper.functions.reaper import look_at
+from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.keys import KEY_NAMES
+from tests.simulation.cloud import Cloud, Context, Instance
+from tests.simulation.cloud.lambda_ import Handler
+
+VISIBILITY = 12
+TIMEOUT = 10
+"""Of the requests queue and of the sequencer in every tier, in seconds."""
+WORKER_TIMEOUT = 60
+REPLIES = "replies-"
+MOST_TIMER_RECEIVES = 20
+_TRUSTED = "TRUSTED_SENDERS"
+
+
+class Deployment:
+    """Made inside a run; ``create`` before anything else. ``sender`` names the process that sent a request, by its
+    SequenceNumber."""
+
+    def __init__(self, cloud: Cloud, sender: Callable[[int], str], *, janitor_every: float = 60.0) -> None:
+        url = cloud.sqs.url
+        self.cloud = cloud
+        self.service = Service(
+            name="simulated",
+            region="us-east-1",
+            znodes="znodes",
+            sessions="sessions",
+            ledger="ledger",
+            blobs="blobs",
+            requests=url("requests.fifo"),
+            timers=url("timers"),
+            dead_letters=url("dead-letters"),
+            reply_prefix=REPLIES,
+            inline_limit=64,
+            blob_limit=1024,
+        )
+        """With low limits, so that small data takes every way that data can take."""
+        self._sender = sender
+        self._janitor_every = janitor_every
+
+    async def create(self) -> None:
+        cloud = self.cloud
+        for role in ("znodes", "sessions", "ledger"):
+            partition, sort = KEY_NAMES[role]
+            cloud.dynamodb.create_table(
+                role, (partition, "S"), (sort, "S"), ttl="expires" if role == "ledger" else None
+            )
+        cloud.s3.create_bucket(self.service.blobs)
+        await self._queue("dead-letters")
+        await self._queue("requests.fifo", FifoQueue="true", VisibilityTimeout=str(VISIBILITY))
+        redrive = {
+            "maxReceiveCount": MOST_TIMER_RECEIVES,
+            "deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead-letters",
+        }
+        await self._queue("timers", VisibilityTimeout=str(WORKER_TIMEOUT), RedrivePolicy=json.dumps(redrive))
+        functions = cloud.functions
+        functions.register("sequencer", self._start_sequencer, timeout=TIMEOUT)
+        functions.register("notifier", self._start_notifier, timeout=WORKER_TIMEOUT)
+        functions.register("reaper", self._start_reaper, timeout=WORKER_TIMEOUT)
+        cloud.connect_queue(self.service.requests, "sequencer")
+        cloud.connect_queue(self.service.timers, "reaper")
+
+    async def _queue(self, name: str, **attributes: str) -> None:
+        await self.cloud.admin.call("sqs", "create_queue", QueueName=name, Attributes=attributes)
+
+    def _start_sequencer(self, instance: Instance) -> Handler:
+        aws, service = instance.aws, self.service
+        made = Sequencer(aws, service, _clock(instance), "notifier")
+
+        async def handle(event: Any, context: Context) -> None:
+            seconds = context.get_remaining_time_in_millis() / 1000 - sequencer._MARGIN
+            for record in event["Records"]:
+                attributes = record["attributes"]
+                process = self._sender(int(attributes["SequenceNumber"]))
+                attributes["SenderId"] = f"{process.rsplit('-', 1)[0]}:{process}"
+            await sequencer.process_records(aws, service, made, event["Records"], seconds)
+
+        return handle
+
+    def _start_notifier(self, instance: Instance) -> Handler:
+        async def handle(event: Any, context: Context) -> None:
+            await notify(instance.aws, self.service, event["message"], event["gateways"])
+
+        return handle
+
+    def _start_reaper(self, instance: Instance) -> Handler:
+        async def handle(event: Any, context: Context) -> Any:
+            return {"batchItemFailures": await look_at(instance.aws, self.service, event["Records"])}
+
+        return handle
+
+
+@contextmanager
+def trusted() -> Generator[None]:
+    """The environment that the CDK app gives the sequencer: whose requests may be about any session."""
+    before = os.environ.get(_TRUSTED)
+    os.environ[_TRUSTED] = "reaper,janitor"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_TRUSTED]
+        else:
+            os.environ[_TRUSTED] = before
+
+
+def _clock(instance: Instance) -> Any:
+    return lambda: int(instance.process.clock() * 1000)

@@ -1,0 +1,1 @@
+"""What simulated clients do, each in the terms of one use of a coordination service."""
