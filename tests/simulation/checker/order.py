@@ -205,8 +205,6 @@ class _Asked:
         text = f"message {sent.sequence_number} has {request}, the client's next request is another"
         evidence = (expected, *calls[max(0, index - 3) : index])
         self._order.violations.append(Violation("session order", text, sent.time, evidence))
-            Violation("session order", text, sent.time, (expected, *calls[max(0, index - 3) : index]))
-        )
         return None, request.operation
 
     def finish(self) -> None:
