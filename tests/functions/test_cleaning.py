@@ -11,11 +11,11 @@ import pytest
 from faaskeeper.functions import cleaning
 from faaskeeper.functions.chores import MARKERS_PER_STEP
 from faaskeeper.functions.cleaning import Janitor
-from faaskeeper.storage.attributes import get_number, get_set, string
+from faaskeeper.storage.attributes import get_number, get_set, number, string
 from faaskeeper.storage.aws import Aws, Response
 from faaskeeper.storage.blobs import blob_key, write_blob
 from faaskeeper.storage.errors import AccessDenied
-from faaskeeper.storage.keys import head_key, janitor_key, node_key, session_key
+from faaskeeper.storage.keys import due_key, head_key, janitor_key, node_key, session_key
 from faaskeeper.storage.ledger import read_head
 from faaskeeper.storage.primitives import TimedLock
 from faaskeeper.storage.queues import list_gateways
@@ -38,16 +38,20 @@ from .world import CONTAINER, DAY, HOUR, MINUTE, TTL, World, create, run
 class Between:
     """The seam, where something happens after the answer to one operation was made and before it arrives."""
 
-    def __init__(self, aws: Aws, operation: str, happens: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, aws: Aws, operation: str, happens: Callable[[], Awaitable[object]], table: str | None = None
+    ) -> None:
+        self.happened = False
         self._aws = aws
         self._operation = operation
         self._happens = happens
-        self._done = False
+        self._table = table
 
     async def call(self, service: str, operation: str, **parameters: Any) -> Response:
         response = await self._aws.call(service, operation, **parameters)
-        if operation == self._operation and not self._done:
-            self._done = True
+        meant = operation == self._operation and self._table in (None, parameters.get("TableName"))
+        if meant and not self.happened:
+            self.happened = True
             await self._happens()
         return response
 
@@ -266,6 +270,24 @@ class TestTtl:
         run(work())
 
 
+def test_a_marker_that_is_visible_before_its_znode_waits(world: World) -> None:
+    """A query can see one half of a transaction that is being committed."""
+
+    async def work() -> None:
+        head = await read_head(world.aws, world.service)
+        assert head is not None
+        marker = due_key(0, "/locks").attributes | {"zxid": number(head.zxid + 1)}
+        await world.aws.call("dynamodb", "put_item", TableName=world.service.ledger, Item=marker)
+        await world.clean()
+        assert await markers(world) == 1
+        await world.commit(create("/locks", flags=CONTAINER), create("/locks/a"), Delete("/locks/a"))
+        await world.hourly(2)
+        assert not await exists(world, "/locks")
+        assert await markers(world) == 0
+
+    run(work())
+
+
 def test_nothing_is_paid_where_there_are_no_such_znodes(world: World) -> None:
     async def work() -> None:
         await world.hourly(1)
@@ -282,6 +304,11 @@ def test_nothing_is_paid_where_there_are_no_such_znodes(world: World) -> None:
 
 
 class TestLeftovers:
+    async def scan_and_then(self, world: World, happens: Callable[[], Awaitable[object]]) -> None:
+        between = Between(world.aws, "scan", happens, world.service.znodes)
+        await world.clean(between)
+        assert between.happened
+
     def test_a_tombstone_stays_while_anybody_may_be_behind_it(self, world: World) -> None:
         async def work() -> None:
             await world.commit(create("/a"), Delete("/a"))
@@ -297,7 +324,7 @@ class TestLeftovers:
             await world.commit(create("/a"), Delete("/a"), create("/b"), Delete("/b"))
             await world.hourly(1)
             world.now += HOUR
-            await world.clean(Between(world.aws, "scan", lambda: world.commit(create("/a", b"again"))))
+            await self.scan_and_then(world, lambda: world.commit(create("/a", b"again")))
             assert await exists(world, "/a")
             node = await read_node(world.aws, world.service, "/a")
             assert node.znode is not None
@@ -316,8 +343,12 @@ class TestLeftovers:
             assert before
             await world.send(create(path, b"again"))
             world.now += HOUR
-            stopped = Between(world.aws, "batch_get_item", lambda: world.janitor().run(30))
-            await world.sequence(stopped)
+
+            async def happens() -> None:
+                await world.janitor().run(30)
+                assert not await world.item(node_key(path))
+
+            await world.sequence(Between(world.aws, "batch_get_item", happens))
             item = await world.item(node_key(path))
             assert item["full"] == string(path)
             assert await exists(world, path)
@@ -330,9 +361,7 @@ class TestLeftovers:
             await world.commit(create("/a"), Delete("/a"))
             await world.hourly(1)
             world.now += HOUR
-            await world.clean(
-                Between(world.aws, "scan", lambda: register_watch(world.aws, world.service, "/a", watch, "home"))
-            )
+            await self.scan_and_then(world, lambda: register_watch(world.aws, world.service, "/a", watch, "home"))
             assert (await read_node(world.aws, world.service, "/a")).watchers(watch) == {"home"}
 
         run(work())
@@ -367,6 +396,22 @@ class TestLeftovers:
             assert node.znode.data == b"stays"
             assert not await world.item(node_key("/missing"))
             assert "fired_data" not in await world.item(node_key("/fired"))
+
+        run(work())
+
+    def test_an_item_that_goes_meanwhile_is_not_made_anew(self, world: World) -> None:
+        async def work() -> None:
+            await register_watch(world.aws, world.service, "/a", WATCH_DATA, "gone")
+
+            async def happens() -> None:
+                key = node_key("/a").attributes
+                await world.aws.call("dynamodb", "delete_item", TableName=world.service.znodes, Key=key)
+
+            await world.hourly(1)
+            await register_watch(world.aws, world.service, "/a", WATCH_DATA, "gone")
+            world.now += 7 * DAY
+            await self.scan_and_then(world, happens)
+            assert await world.items("znodes", "/a") == []
 
         run(work())
 
@@ -485,6 +530,15 @@ class TestBlobs:
 
         run(work())
 
+    def test_what_a_znode_comes_to_hold_meanwhile_stays(self, world: World) -> None:
+        async def work() -> None:
+            blob = await self.put(world, "a")
+            world.now += DAY
+            await world.clean(Between(world.aws, "list_objects_v2", lambda: world.commit(create("/a", blob))))
+            assert await self.keys(world) == {blob.key}
+
+        run(work())
+
     def test_data_that_becomes_small_again_frees_its_blob(self, world: World) -> None:
         async def work() -> None:
             blob = await self.put(world, "a")
@@ -565,8 +619,8 @@ class TestGateways:
         async def work() -> None:
             await world.gateway("alive", session=2)
             await world.hourly(2)
-            for number in range(2, 5):
-                assert await beat(world.aws, world.service, "alive", number, 1000)
+            for beaten in range(2, 5):
+                assert await beat(world.aws, world.service, "alive", beaten, 1000)
                 await asyncio.sleep(1.1)  # for as long as SQS holds them
                 await world.timers(wait=1)
             assert await beat(world.aws, world.service, "alive", 5, 1000)

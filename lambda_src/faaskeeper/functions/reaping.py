@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from uuid import uuid4
 
-from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
+from faaskeeper.functions.asking import ask
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, Timer, encode_timer
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.queues import send_request, send_timer
+from faaskeeper.storage.queues import send_timer
 from faaskeeper.storage.sessions import (
     GatewayItem,
     advance_timer,
@@ -23,11 +22,6 @@ from faaskeeper.storage.sessions import (
 from faaskeeper.znode.operations import ExpireSession
 
 logger = logging.getLogger(__name__)
-
-SERVICE_GATEWAY = ""
-"""The gateway id of requests made by the service's own functions: they wait for no reply."""
-_SECONDS = 20.0
-_MOST_REQUESTS = 500
 
 
 async def due(aws: Aws, service: Service, timer: Timer, waited: int) -> None:
@@ -99,10 +93,4 @@ async def _check_session(aws: Aws, service: Service, timer: SessionTimer, waited
 
 async def _expire(aws: Aws, service: Service, timers: list[SessionTimer]) -> None:
     """Asks the sequencer, which leaves a session alone that has been attached anew in the meantime."""
-    for start in range(0, len(timers), _MOST_REQUESTS):
-        requests = tuple(
-            Request(Principal(timer.session), number, ExpireSession(timer.epoch))
-            for number, timer in enumerate(timers[start : start + _MOST_REQUESTS])
-        )
-        body = encode_requests(RequestMessage(SERVICE_GATEWAY, requests))
-        await send_request(aws, service, body, uuid4().hex, seconds=_SECONDS)
+    await ask(aws, service, [(timer.session, ExpireSession(timer.epoch)) for timer in timers])
