@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from faaskeeper_client.listening import Address
 from faaskeeper_client.local import EmbeddedCloud
 from tests.conformance.judges import JudgeFailed, Verdict, fuzz, kazoo, probe
-from tests.conformance.servers import SUPER_DIGEST, NoOracle, Spread, gateways, zookeeper
+from tests.conformance.servers import NO_JANITOR, SUPER_DIGEST, NoOracle, Spread, gateways, zookeeper
 
 _FUZZERS_AT_ONCE = 2
 
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             verdicts.append(None)
 
     with EmbeddedCloud() as cloud, TemporaryDirectory() as scratch:
-        service = cloud.deploy("conformance", account=account, super_digest=SUPER_DIGEST)
+        service = cloud.deploy("conformance", account=account, super_digest=SUPER_DIGEST, **NO_JANITOR)
         with gateways(cloud, service, account, 2) as addresses, Spread(addresses) as both:
             hear("semantics probe, one gateway", lambda: probe(addresses[0], slow=True))
             if not options.without_oracle:

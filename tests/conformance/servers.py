@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ from tests.conformance.judges import KIT
 
 SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
 """The probe's super user: super:test."""
+NO_JANITOR = {"janitor_interval_minutes": 24 * 60}
+"""While two servers are compared, neither may remove containers at a moment of its own."""
 LOOPBACK = "127.0.0.1"
 _SCRIPT = KIT / "zookeeper" / "zookeeper.sh"
 _LONGEST_START = 60
@@ -66,28 +69,35 @@ class Spread:
 
     def __init__(self, targets: Sequence[Address]) -> None:
         self._targets = itertools.cycle(targets)
+        self._address: Future[Address] = Future()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="spread", daemon=True)
-        self._server: asyncio.Server | None = None
+        self._over = asyncio.Event()
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()], name="spread")
 
     @property
     def address(self) -> Address:
-        assert self._server is not None
-        return Address(*self._server.sockets[0].getsockname()[:2])
+        return self._address.result()
 
     def __enter__(self) -> Self:
         self._thread.start()
-        listening = asyncio.start_server(self._accept, LOOPBACK, 0, backlog=1024)
-        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
-        assert self._server is not None
-        self._server.close()
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._accept, LOOPBACK, 0, backlog=1024)
+        self._address.set_result(Address(*server.sockets[0].getsockname()[:2]))
+        await self._over.wait()
+        server.close()
+        for end in self._ends:
+            end.transport.abort()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = next(self._targets)
@@ -96,9 +106,12 @@ class Spread:
         except OSError:
             writer.transport.abort()
             return
-        for end in (writer, far_writer):
+        ends = {writer, far_writer}
+        for end in ends:
             end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._ends |= ends
         await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        self._ends -= ends
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -125,7 +138,7 @@ def _zookeeper(*arguments: str, seconds: float) -> None:
         with log.open("w") as output:
             subprocess.run(
                 [_SCRIPT, *arguments],
-                env=os.environ | {"ZK_RUN": str(home), "FRESH": "1", "FSYNC": "no"},
+                env=os.environ | {"ZK_RUN": str(home), "FRESH": "1", "FSYNC": "no", "CONTAINER_MS": "86400000"},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 timeout=seconds,

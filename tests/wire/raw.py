@@ -50,10 +50,14 @@ def request(op: int, body: bytes = b"", xid: int = 7) -> bytes:
 
 
 def connect(
-    session: int = 0, password: bytes | None = bytes(16), timeout: int = 10_000, read_only: bool | None = False
+    session: int = 0,
+    password: bytes | None = bytes(16),
+    timeout: int = 10_000,
+    read_only: bool | None = False,
+    last_zxid: int = 0,
 ) -> bytes:
     tail = b"" if read_only is None else boolean(read_only)
-    return int32(0) + int64(0) + int32(timeout) + int64(session) + string(password) + tail
+    return int32(0) + int64(last_zxid) + int32(timeout) + int64(session) + string(password) + tail
 
 
 class Values:
@@ -85,7 +89,8 @@ class Values:
     def string(self) -> str:
         value = self.buffer()
         assert value is not None
-        return value.decode()
+        # ZooKeeper writes what is above U+FFFF as Java has it, as two surrogates
+        return value.decode("utf-8", "surrogatepass")
 
     def strings(self) -> list[str]:
         return [self.string() for _ in range(self.int32())]

@@ -37,6 +37,9 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 datas = st.none() | st.binary(max_size=50)
 acls = st.lists(st.builds(Acl, int32s, texts | st.just(""), texts | st.just("")), max_size=3).map(tuple)
 """kazoo sends an empty string as null, so that the id of its ``auth`` scheme arrives as one."""
+legible = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF), min_size=1, max_size=20)
+"""Above that kazoo, like most, cannot read what ZooKeeper writes: two encoded surrogates."""
+legible_acls = st.lists(st.builds(Acl, int32s, legible, legible), max_size=3).map(tuple)
 stats = st.builds(Stat, int64s, int64s, int64s, int64s, int32s, int32s, int32s, int64s, int32s, int32s, int64s)
 creates = st.builds(Create, texts, st.binary(max_size=50), acls, st.sampled_from([0, 1, 2, 3]))
 deletes = st.builds(Delete, texts, int32s)
@@ -131,7 +134,7 @@ def header(frame: bytes) -> tuple[int, int, int, int]:
     return found.xid, found.zxid, found.err, offset
 
 
-@given(int32s, int64s, texts, datas, stats, st.lists(texts, max_size=4), acls)
+@given(int32s, int64s, legible, datas, stats, st.lists(legible, max_size=4), legible_acls)
 def test_how_kazoo_reads_answers(
     xid: int, zxid: int, path: str, data: bytes | None, stat: Stat, names: list[str], acl: tuple[Acl, ...]
 ) -> None:
@@ -177,7 +180,7 @@ def test_how_kazoo_reads_a_transaction(xid: int, zxid: int, path: str, stat: Sta
     assert found == [EXCEPTIONS[code] for code in (0, -103, -2, -2)]
 
 
-@given(texts, st.sampled_from(EventKind), int64s)
+@given(legible, st.sampled_from(EventKind), int64s)
 def test_how_kazoo_reads_an_event(path: str, kind: EventKind, zxid: int) -> None:
     frame = responses.event(path, kind, zxid)
     *found, offset = header(frame)

@@ -242,3 +242,7 @@ def test_malformed_text_is_read_as_java_reads_it() -> None:
         text = bytes.fromhex(sent)
         body = requests.decode(int32(1) + int32(9) + int32(len(text)) + text).body
         assert body == Sync(echoed), sent
+
+
+def test_text_above_ffff_is_written_as_java_writes_it() -> None:
+    assert responses.path(1, 1, "/a😀é")[20:] == int32(10) + b"/a" + b"\xed\xa0\xbd\xed\xb8\x80" + "é".encode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable
-from struct import Struct
+from struct import Struct, unpack
 from struct import error as StructError
 from typing import TypeVar
 
@@ -127,13 +127,13 @@ def buffer(value: bytes | None) -> bytes:
 
 
 def ustring(value: str | None) -> bytes:
-    """Plain UTF-8, also above U+FFFF, where Java's own writer emits two encoded surrogates that it cannot read.
-
-    A lone surrogate, which nothing decoded here holds, becomes ``?``.
-    """
+    """As Java's own writer has it: UTF-8, but a character above U+FFFF is two encoded surrogates."""
     if value is None:
         return NULL
-    encoded = value.encode("utf-8", "replace")
+    if not value.isascii() and max(value) > "\uffff":
+        units = value.encode("utf-16-be", "surrogatepass")
+        value = "".join(map(chr, unpack(f">{len(units) // 2}H", units)))
+    encoded = value.encode("utf-8", "surrogatepass")
     return INT32.pack(len(encoded)) + encoded
 
 

@@ -1,0 +1,202 @@
+"""The same dialogues with a real ZooKeeper and with FaaSKeeper, found by hypothesis and made small where they differ.
+
+Beyond what the fuzzer of the kit does: requests sent without waiting for replies, whose order among the events is
+compared; all kinds of create and of watches; clients that leave, miss something and come back through another gateway.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from faaskeeper_client.listening import Address
+from tests.conformance.dialogue import Ask, Side, without_zxids, zxids
+
+EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "30"))
+SESSIONS = 2
+
+names = st.sampled_from(("a", "b", "ü"))
+good_paths = st.lists(names, min_size=1, max_size=3).map(lambda parts: "/".join(("@", *parts)))
+odd_paths = st.sampled_from(
+    [
+        "@",
+        "@/",
+        "@/a/",
+        "@//a",
+        "@/.",
+        "@/a/..",
+        "@/a/../b",
+        "a",
+        "@/a\x01",
+        "@/a\0",
+        "@/\U0001f600",
+        "@/zookeeper",
+        "@/a0",
+    ]
+)
+paths = st.one_of(*[good_paths] * 9, odd_paths)
+data = st.sampled_from([None, b"", b"x", b"y" * 50])
+versions = st.sampled_from([-1, -1, -1, 0, 1, 2, -2])
+OPEN = ((31, "world", "anyone"),)
+acls = st.sampled_from(
+    [
+        *[OPEN] * 8,
+        ((1, "world", "anyone"),),
+        ((14, "world", "anyone"), (31, "digest", "ann:x3wsCBtCEIbgTdf2hIUFcKLbNVw=")),
+        ((31, "auth", ""),),
+        ((31, "ip", "127.0.0.0/8"),),
+        ((15, "world", "anyone"), (15, "world", "anyone")),
+        (),
+        ((31, "world", "somebody"),),
+        ((31, "ip", "10.0.0.300"),),
+    ]
+)
+plain_flags = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 7, -1])
+ttls = st.sampled_from([2**40 - 1, 10**9, 0, -1, 2**40])
+
+
+def ask(kind: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Ask]:
+    return st.tuples(*arguments).map(lambda values: Ask(kind, values))
+
+
+creates = st.one_of(
+    ask("create", paths, data, acls, plain_flags),
+    ask("create2", paths, data, acls, plain_flags),
+)
+unusual_creates = st.one_of(
+    ask("createContainer", paths, data, acls, st.sampled_from([4, 4, 4, 0, 1])),
+    ask("createTTL", paths, data, acls, st.sampled_from([5, 6]), ttls),
+    # a negative TTL with a plain mode ends a real server for good: it is in the log that it starts from
+    ask("createTTL", paths, data, acls, st.just(0), st.just(5000)),
+)
+multi_creates = st.one_of(
+    ask("create", paths, data, acls, st.sampled_from([0, 0, 1, 2, 3])),
+    ask("create2", paths, data, acls, st.sampled_from([0, 0, 1, 2, 3])),
+)
+deletes = ask("delete", paths, versions)
+sets = ask("set", paths, data, versions)
+checks = ask("check", paths, versions)
+reads = st.one_of(
+    ask("exists", paths, st.booleans()),
+    ask("get", paths, st.booleans()),
+    ask("getChildren", paths, st.booleans()),
+    ask("getChildren2", paths, st.booleans()),
+)
+watch_kinds = st.sampled_from([1, 2, 3, 4, 5, 9])
+asks = st.one_of(
+    *[creates] * 4,
+    unusual_creates,
+    *[deletes] * 2,
+    *[sets] * 2,
+    ask("setAcl", paths, acls, versions),
+    st.lists(st.one_of(multi_creates, deletes, sets, checks), max_size=5).map(lambda parts: Ask("multi", tuple(parts))),
+    *[reads] * 4,
+    st.lists(st.one_of(ask("get", paths, st.just(False)), ask("getChildren", paths, st.just(False))), max_size=3).map(
+        lambda parts: Ask("multiRead", tuple(parts))
+    ),
+    ask("getAcl", paths),
+    ask("getAllChildrenNumber", paths),
+    ask("getEphemerals", st.sampled_from(["@", "@/a", "@/b/"])),
+    ask("sync", paths),
+    *[ask("addWatch", good_paths, st.sampled_from([0, 1, 1, 2]))] * 2,
+    ask("removeWatches", good_paths, watch_kinds),
+    ask("checkWatches", good_paths, watch_kinds),
+    ask("whoAmI"),
+)
+
+
+@dataclass(frozen=True)
+class Burst:
+    """A session sends all of this without waiting for an answer."""
+
+    session: int
+    asks: tuple[Ask, ...]
+
+
+@dataclass(frozen=True)
+class Close:
+    session: int
+
+
+@dataclass(frozen=True)
+class Away:
+    """A session's connection is gone while another session does something; then it comes back with its watches."""
+
+    session: int
+    meanwhile: tuple[Ask, ...]
+    watches: Ask
+
+
+sessions = st.integers(0, SESSIONS - 1)
+few_paths = st.lists(good_paths, max_size=2, unique=True).map(tuple)
+some_asks = st.lists(asks, min_size=1, max_size=5).map(tuple)
+steps = st.one_of(
+    *[st.builds(Burst, sessions, some_asks)] * 8,
+    # alone: ZooKeeper answers it without regard to what was sent before
+    st.builds(Burst, sessions, st.tuples(ask("auth", st.sampled_from(["ann:secret", "bob:secret"])))),
+    st.builds(Close, sessions),
+    st.builds(
+        Away,
+        sessions,
+        some_asks,
+        st.one_of(
+            ask("setWatches", few_paths, few_paths, few_paths),
+            ask("setWatches2", few_paths, few_paths, few_paths, few_paths, few_paths),
+        ),
+    ),
+)
+
+
+def perform(side: Side, step: Burst | Close | Away) -> list[Any]:
+    match step:
+        case Burst(session, burst):
+            return [side.say(session, burst), *side.settle()]
+        case Close(session):
+            # the ephemerals of a session go in no particular order
+            return [side.close(session), *(sorted(heard, key=repr) for heard in without_zxids(side.settle()))]
+        case Away(session, meanwhile, watches):
+            side.leave(session)
+            said = side.say((session + 1) % SESSIONS, meanwhile)
+            return [said, side.come_back(session, watches), *side.settle()]
+
+
+@contextmanager
+def both(oracle: Address, ours: Address) -> Iterator[tuple[Side, Side]]:
+    top = f"/dialogue-{uuid4().hex[:12]}"
+    sides = Side(oracle, top, SESSIONS), Side(ours, top, SESSIONS)
+    try:
+        yield sides
+    finally:
+        for side in sides:
+            side.end()
+
+
+@pytest.mark.timeout(3600)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(dialogue=st.lists(steps, min_size=1, max_size=12))
+def test_dialogues(oracle: Address, both_gateways: Address, dialogue: list[Burst | Close | Away]) -> None:
+    order: set[tuple[int, int]] = set()
+    with both(oracle, both_gateways) as (theirs, ours):
+        for step in dialogue:
+            expected, found = perform(theirs, step), perform(ours, step)
+            note(f"{step}\n  ZooKeeper {expected}\n  ours      {found}")
+            assert without_zxids(found) == without_zxids(expected)
+            order.update(zxids(expected, found))
+        expected, found = theirs.tree(), ours.tree()
+        assert without_zxids(found) == without_zxids(expected)
+        order.update(zxids(expected, found))
+    assert all(before[0] < after[0] and before[1] < after[1] for before, after in pairwise(sorted(order)))
