@@ -10,7 +10,7 @@ from functools import cache
 from faaskeeper.functions.batch import Entry
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
-from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.functions.sequencing import Sequencer, Unfinished
 from faaskeeper.protocol.messages import InvalidMessage, decode_requests
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
@@ -47,8 +47,13 @@ async def process_records(
         for record in records:
             entries.extend(await _entries(aws, service, sequencer.metrics, record))
         await sequencer.process(entries, seconds)
+    except Unfinished:
+        await _make_visible(aws, service, records, 0)
+        raise
     except Exception:
-        await _make_visible(aws, service, records)
+        # at once at first, later after a few seconds
+        received = max(int(record["attributes"].get("ApproximateReceiveCount", 1)) for record in records)
+        await _make_visible(aws, service, records, min(_LONGEST_BACKOFF, received - 1))
         raise
     finally:
         now = milliseconds()
@@ -96,9 +101,7 @@ async def _quarantine(aws: Aws, service: Service, record: LambdaEvent, reason: s
     )
 
 
-async def _make_visible(aws: Aws, service: Service, records: list[LambdaEvent]) -> None:
-    """Brings the messages back at once at first, later after a few seconds."""
-    received = max(int(record["attributes"].get("ApproximateReceiveCount", 1)) for record in records)
+async def _make_visible(aws: Aws, service: Service, records: list[LambdaEvent], seconds: int) -> None:
     try:
         await aws.call(
             "sqs",
@@ -108,7 +111,7 @@ async def _make_visible(aws: Aws, service: Service, records: list[LambdaEvent]) 
                 {
                     "Id": str(index),
                     "ReceiptHandle": record["receiptHandle"],
-                    "VisibilityTimeout": min(_LONGEST_BACKOFF, received - 1),
+                    "VisibilityTimeout": seconds,
                 }
                 for index, record in enumerate(records)
             ],

@@ -43,6 +43,10 @@ class Stalled(Exception):
     """The queue could not be brought forward in the time given; its messages must come again."""
 
 
+class Unfinished(Stalled):
+    """There is more to do than the time given allows; what was done stays done."""
+
+
 class Rejected(Exception):
     """A transaction that DynamoDB does not accept as it is; trying again would not help."""
 
@@ -275,7 +279,7 @@ class Sequencer:
     def _mind_the_time(self) -> None:
         """An invocation that is cut off leaves its messages invisible for long; one that ends brings them back."""
         if asyncio.get_running_loop().time() > self._deadline:
-            raise Stalled("the rest comes with the next invocation")
+            raise Unfinished("the rest comes with the next invocation")
 
 
 def _invalid(error: TransactionCancelled) -> bool:
