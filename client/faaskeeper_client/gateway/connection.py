@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -178,6 +178,11 @@ class Connection:
         if may_read(event.acl, self.caller):
             self.seen = max(self.seen, event.zxid)
             self.write(responses.event(event.path, event.kind, event.zxid))
+
+    def _deliver_each(self, events: Iterable[Event]) -> None:
+        """In order, and once: what a watch was sent, a new one beside it has missed, but it is one watch."""
+        for event in sorted({id(event): event for event in events}.values(), key=lambda event: event.zxid):
+            self.deliver(event)
 
     def deliver_missed(self, event: Event) -> None:
         """An event of the time when the client was away. ZooKeeper tells neither its zxid nor minds the ACL
@@ -347,21 +352,25 @@ class Connection:
             self._cancel(result.registrations)
             floor, result = await self._execute(request)
         shown = max(floor, result.zxid)
+        # watches that are set together are read one by one: some may be used up before the last of them is set
+        watches = self._gateway.watches
+        lasting: list[Registration] = []
+        for registration, zxid in result.registrations:
+            if registration.is_used_up(max(floor, zxid), shown):
+                watches.complete(registration, max(floor, zxid))
+            else:
+                lasting.append(registration)
         self._kept = None
-        for event in kept:
-            if event.zxid <= shown:
-                self.deliver(event)
+        self._deliver_each(event for event in kept if event.zxid <= shown)
         self.seen = shown
         for event in result.events:
             self.deliver_missed(event)
         self.write(result.encode(shown))
         self._kept = later = [event for event in kept if event.zxid > shown]
-        for registration, zxid in result.registrations:
-            self._gateway.watches.complete(registration, max(zxid, floor))
+        for registration in lasting:
+            watches.complete(registration, shown)
         self._kept = None
-        # what a watch had kept already, a new one beside it has missed: it is one watch
-        for event in sorted(dict.fromkeys(later), key=lambda event: event.zxid):
-            self.deliver(event)
+        self._deliver_each(later)
         self._reads.down()
 
     def _cancel(self, registrations: tuple[tuple[Registration, int], ...]) -> None:

@@ -159,7 +159,7 @@ class Gateway:
             if kind is Kind.PERSISTENT:
                 return (await self.reader.node(path, kind)).zxid
             if (kind, path) in self.watches.armed:
-                return 0
+                return self.observer.complete  # what was complete when it was asked for may be before it was armed
             outcome = await self.outbox.submit(Principal(0), WatchSubtree(path, self.id))
             if outcome.code is not Code.OK:
                 raise ConnectionLost(f"{path!r} cannot be watched: {outcome.code.name}")

@@ -55,6 +55,10 @@ class Registration:
     watcher: Watcher
     missed: list[Event] = field(default_factory=list[Event])
 
+    def is_used_up(self, after: int, upto: int) -> bool:
+        """Whether an event in (after, upto] is all that this watch was to tell."""
+        return self.kind in _ONE_SHOT and any(after < event.zxid <= upto for event in self.missed)
+
 
 class Watches:
     """Every watch of this gateway. ``unwatched`` is told when the last watch of a kind on a path is gone."""
