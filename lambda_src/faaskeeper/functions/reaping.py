@@ -19,6 +19,7 @@ from faaskeeper.storage.sessions import (
     read_gateway,
     read_session,
 )
+from faaskeeper.znode.model import Session
 from faaskeeper.znode.operations import ExpireSession
 
 logger = logging.getLogger(__name__)
@@ -59,21 +60,16 @@ async def _arm_again(aws: Aws, service: Service, gateway: GatewayItem) -> None:
 
 
 async def _end_sessions(aws: Aws, service: Service, gateway: GatewayItem) -> None:
-    """The gateway is dead, so nobody attaches to it any more. A session whose timeout is longer than the gateway
-    stood still gets the rest of it to come back through another gateway."""
+    """The gateway is dead, so nobody attaches to it any more. Its sessions get some time to come back through another
+    gateway."""
     ids = await list_gateway_sessions(aws, service, gateway.gateway)
     found = await asyncio.gather(*(read_session(aws, service, session) for session in ids))
-    over: list[SessionTimer] = []
-    for session_id, session in zip(ids, found, strict=True):
-        if session is None or session.gateway != gateway.gateway:
-            continue
-        timer = SessionTimer(session_id, session.epoch)
-        rest = session.timeout - gateway.timeout
-        if rest > 0:
-            await send_timer(aws, service, encode_timer(timer), rest / 1000)
-        else:
-            over.append(timer)
-    await _expire(aws, service, over)
+    waiting = [
+        send_timer(aws, service, encode_timer(SessionTimer(session_id, session.epoch)), _rest(session, gateway) / 1000)
+        for session_id, session in zip(ids, found, strict=True)
+        if session is not None and session.gateway == gateway.gateway
+    ]
+    await asyncio.gather(*waiting)
     if not ids:
         await forget_gateway(aws, service, gateway.gateway)
 
@@ -85,12 +81,16 @@ async def _check_session(aws: Aws, service: Service, timer: SessionTimer, waited
     gateway = await read_gateway(aws, service, session.gateway)
     if gateway is not None and gateway.alive:
         return
-    if gateway is not None and waited < session.timeout - gateway.timeout:
-        await send_timer(aws, service, encode_timer(timer), (session.timeout - gateway.timeout) / 1000)
+    if gateway is not None and waited < _rest(session, gateway):
+        await send_timer(aws, service, encode_timer(timer), _rest(session, gateway) / 1000)
         return
-    await _expire(aws, service, [timer])
+    # the sequencer leaves a session alone that has been attached anew in the meantime
+    await ask(aws, service, [(timer.session, ExpireSession(timer.epoch))])
 
 
-async def _expire(aws: Aws, service: Service, timers: list[SessionTimer]) -> None:
-    """Asks the sequencer, which leaves a session alone that has been attached anew in the meantime."""
-    await ask(aws, service, [(timer.session, ExpireSession(timer.epoch)) for timer in timers])
+def _rest(session: Session, gateway: GatewayItem) -> int:
+    """ms from the gateway's death to the session's. The gateway stood still until then, but may have answered its
+    clients all the while; where that was longer than half the session's timeout, for there are no ephemerals, the
+    timeout begins anew."""
+    stood_still = gateway.timeout
+    return session.timeout - stood_still if 2 * stood_still <= session.timeout else session.timeout
