@@ -82,7 +82,8 @@ def build(
     at_zxid(model)
     done = 0
     for commit in commits[1:]:
-        batch = list(itertools.takewhile(lambda entry: entry[0] <= commit.head.applied, entries[done:]))
+        applied = commit.head.applied
+        batch = list(itertools.takewhile(lambda entry, applied=applied: entry[0] <= applied, entries[done:]))
         done += len(batch)
         for entry, actual in zip(batch, _outcomes(commit, batch), strict=True):
             step = _step(order, model, entry, asked, actual, commit.complete)

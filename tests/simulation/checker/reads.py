@@ -14,7 +14,7 @@ from typing import Any
 from faaskeeper.znode import paths
 from faaskeeper.znode.acl import Caller, masked_for_reader, may_read
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import EventKind, Znode
+from faaskeeper.znode.model import Znode
 from faaskeeper_client.wire.requests import (
     Auth,
     Exists,
@@ -34,11 +34,11 @@ READS = (Exists, GetData, GetChildren, GetAcl, MultiRead)
 
 @dataclass(slots=True)
 class Reads:
-    """Answered reads by the zxid of their reply. ``at_zxid`` compares those of the model's; ``missed`` are the events
-    that setWatches should have told, by its call."""
+    """Answered reads by the zxid of their reply. ``at_zxid`` compares those of the model's; ``missed`` are the
+    (list, path) of which setWatches must have told something, by its call."""
 
     by_zxid: dict[int, list[Call]] = field(default_factory=lambda: defaultdict[int, list[Call]](list))
-    missed: dict[Call, list[tuple[EventKind, str]]] = field(default_factory=dict[Call, list[tuple[EventKind, str]]])
+    missed: dict[Call, set[tuple[str, str]]] = field(default_factory=dict[Call, set[tuple[str, str]]])
     violations: list[Violation] = field(default_factory=list[Violation])
     callers: dict[Call, Caller] = field(default_factory=dict[Call, Caller])
 
@@ -55,7 +55,7 @@ class Reads:
     def at_zxid(self, model: Model) -> None:
         for call in self.by_zxid.pop(model.zxid, ()):
             if isinstance(call.body, SetWatches):
-                self.missed[call] = list(_missed(model, call.body))
+                self.missed[call] = set(_missed(model, call.body))
                 continue
             expected = expect(model, call.body, self.callers[call])
             actual = normal(call.reply)
@@ -123,24 +123,20 @@ def _bytes(node: Znode) -> bytes | None:
     return node.data
 
 
-def _missed(model: Model, body: SetWatches) -> Iterable[tuple[EventKind, str]]:
-    """By DataTree.setWatches."""
+def _missed(model: Model, body: SetWatches) -> Iterable[tuple[str, str]]:
+    """(list, path) of what has changed by the model's zxid, by DataTree.setWatches."""
     since = body.relative_zxid
     for path in body.data:
         node = _at(model, path)
-        if node is None:
-            yield EventKind.DELETED, path
-        elif node.mzxid > since:
-            yield EventKind.DATA, path
+        if node is None or node.mzxid > since:
+            yield "data", path
     for path in body.exist:
         if _at(model, path) is not None:
-            yield EventKind.CREATED, path
+            yield "exist", path
     for path in body.child:
         node = _at(model, path)
-        if node is None:
-            yield EventKind.DELETED, path
-        elif node.pzxid > since:
-            yield EventKind.CHILDREN, path
+        if node is None or node.pzxid > since:
+            yield "child", path
 
 
 def _at(model: Model, path: str) -> Znode | None:

@@ -20,7 +20,7 @@ from faaskeeper_client.wire.requests import AddWatch, Exists, GetChildren, GetDa
 from tests.simulation.checker.model import caller_of
 from tests.simulation.checker.reads import Reads
 from tests.simulation.checker.violation import Violation
-from tests.simulation.harness.history import Call, Connection, Notification
+from tests.simulation.harness.history import Call, Connection, Notification, Pong
 
 _DATA, _CHILD, _PERSISTENT, _RECURSIVE = "data", "child", "persistent", "recursive"
 _ONE_SHOT = (_DATA, _CHILD)
@@ -108,43 +108,51 @@ class _Stream:
 
 def check_watches(fired: Fired, reads: Reads, connection: Connection) -> Iterator[Violation]:
     stream = _Stream(fired, connection)
-    missed: list[tuple[EventKind, str]] = []
+    early: list[Notification] = []
     for frame in connection.frames:
         due = stream.due()
         event = None if due is None else fired.events[due]
         if isinstance(frame, Notification):
-            if frame.zxid < 0:
-                missed.append((frame.kind, frame.path))
-            elif event is None or (event.zxid, event.kind, event.path) != (frame.zxid, frame.kind, frame.path):
-                text = f"this event is not due, but {event}"
-                yield Violation("watch", text, frame.received, (frame,))
-                return
-            else:
+            if event is not None and (event.zxid, event.kind, event.path) == (frame.zxid, frame.kind, frame.path):
                 assert due is not None
                 stream.take(due)
+            else:
+                early.append(frame)
             continue
         zxid = frame.zxid
         assert zxid is not None
+        when = frame.answered if isinstance(frame, Call) else frame.received
         if event is not None and zxid >= event.zxid:
-            when = frame.answered if isinstance(frame, Call) else frame.received
-            yield Violation("watch", f"this came before {event}", when, (connection, frame))
+            yield Violation("watch", f"this came before {event}", when, (connection, frame, *early))
             return
-        if isinstance(frame, Call):
-            text = _register(stream, reads, frame, missed)
-            missed = []
+        if isinstance(frame, Call) and isinstance(frame.body, SetWatches):
+            for text in _set_anew(stream, fired, reads.missed[frame], frame, early):
+                yield Violation("watch", text, when, (connection, frame, *early))
+            early = []
+        elif isinstance(frame, Call):
+            text = _register(stream, frame)
             if text:
-                yield Violation("watch", text, frame.answered, (frame,))
+                yield Violation("watch", text, when, (frame,))
                 return
+        if early and not (isinstance(frame, Pong) and _sets_anew(connection)):
+            text = f"an event that was not due, but {event}"
+            yield Violation("watch", text, early[0].received, (connection, *early))
+            return
+    if early and not _sets_anew(connection):
+        yield Violation("watch", "an event that was not due", early[0].received, (connection, *early))
 
 
-def _register(stream: _Stream, reads: Reads, call: Call, missed: list[tuple[EventKind, str]]) -> str:
+def _sets_anew(connection: Connection) -> bool:
+    """Whether setWatches is under way to the end."""
+    return any(isinstance(call.body, SetWatches) and call.answered is None for call in connection.calls)
+
+
+def _register(stream: _Stream, call: Call) -> str:
     """What the reply sets; what is wrong about it, if anything."""
     body, zxid = call.body, call.zxid
     assert call.reply is not None
     assert zxid is not None
     code = call.reply.code
-    if missed and not isinstance(body, SetWatches):
-        return f"events {missed} without zxid that no setWatches asked for"
     match body:
         case Exists(path=path, watch=True) if code in (Code.OK, Code.NO_NODE):
             stream.arm(_DATA, path, zxid)
@@ -158,20 +166,42 @@ def _register(stream: _Stream, reads: Reads, call: Call, missed: list[tuple[Even
             expected = Code.OK if stream.disarm(path) else Code.NO_WATCHER
             if code is not expected:
                 return f"{expected.name} was due"
-        case SetWatches():
-            expected = reads.missed[call]
-            if sorted(missed) != sorted(expected):
-                return f"setWatches told {missed}, missed were {expected}"
-            for path in (*body.data, *body.exist):
-                if not any(told == path for kind, told in expected if kind is not EventKind.CHILDREN):
-                    stream.arm(_DATA, path, zxid)
-            for path in body.child:
-                if not any(told == path for kind, told in expected if kind in (EventKind.CHILDREN, EventKind.DELETED)):
-                    stream.arm(_CHILD, path, zxid)
-            for path in body.persistent:
-                stream.arm(_PERSISTENT, path, zxid)
-            for path in body.recursive:
-                stream.arm(_RECURSIVE, path, zxid)
         case _:
             pass
     return ""
+
+
+_NEWS = {
+    "data": (EventKind.DATA, EventKind.DELETED, EventKind.CREATED),
+    "exist": (EventKind.CREATED, EventKind.DATA),
+    "child": (EventKind.CHILDREN, EventKind.DELETED),
+}
+
+
+def _set_anew(
+    stream: _Stream, fired: Fired, missed: set[tuple[str, str]], call: Call, early: list[Notification]
+) -> Iterator[str]:
+    """Each watch is set at a moment of its own up to the reply's zxid. It was told of before the reply if its path has
+    changed since the client's zxid (``missed``), once, and only of what did happen; else it is set."""
+    body, upto = call.body, call.zxid
+    assert isinstance(body, SetWatches)
+    assert upto is not None
+    told = list(early)
+    for name, paths in (("data", body.data), ("exist", body.exist), ("child", body.child)):
+        kind = _CHILD if name == "child" else _DATA
+        for path in paths:
+            news = next((each for each in told if each.path == path and each.kind in _NEWS[name]), None)
+            if news is not None:
+                told.remove(news)
+                index = fired.first_after(kind, path, body.relative_zxid)
+                if index is None or fired.events[index].zxid > upto:
+                    yield f"{path} did not change in ({body.relative_zxid}, {upto}]"
+            elif (name, path) in missed:
+                yield f"the change of {path} in ({body.relative_zxid}, {upto}] is lost"
+            else:
+                stream.arm(kind, path, upto)
+    for kind, paths in ((_PERSISTENT, body.persistent), (_RECURSIVE, body.recursive)):
+        for path in paths:
+            stream.arm(kind, path, upto)
+    if told:
+        yield f"nobody asked for {[str(each) for each in told]}"
