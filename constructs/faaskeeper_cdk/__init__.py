@@ -4,6 +4,7 @@ from faaskeeper_cdk.access import Access, InvalidSubtree
 from faaskeeper_cdk.discovery import Discovery, InvalidServiceName
 from faaskeeper_cdk.encryption import Key
 from faaskeeper_cdk.functions import Functions
+from faaskeeper_cdk.monitoring import InvalidMetric, Monitoring, ServiceMetrics
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.service import CoordinationService
 from faaskeeper_cdk.storage import Storage
@@ -14,11 +15,14 @@ __all__ = [
     "CoordinationService",
     "Discovery",
     "Functions",
+    "InvalidMetric",
     "InvalidServiceName",
     "InvalidSubtree",
     "InvalidTier",
     "Key",
+    "Monitoring",
     "Queues",
+    "ServiceMetrics",
     "Storage",
     "Tier",
 ]

@@ -9,6 +9,7 @@ from aws_cdk import Names, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from faaskeeper.protocol.service import Service
@@ -16,20 +17,23 @@ from faaskeeper_cdk.access import Access
 from faaskeeper_cdk.discovery import Discovery, checked_name, reply_prefix
 from faaskeeper_cdk.encryption import Key
 from faaskeeper_cdk.functions import Functions
+from faaskeeper_cdk.monitoring import Monitoring, ServiceMetrics
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.storage import Storage
 from faaskeeper_cdk.tier import Tier
 
 
-class CoordinationService(Construct):
+class CoordinationService(ServiceMetrics, Construct):
     """A FaaSKeeper service: one ensemble of ZooKeeper, in one region.
 
     ``tier`` defaults to ``Tier.standard()``. ``service_name`` is what clients ask for; it is unique in an account and
     region, and derived from the construct's place in the app unless given. ``encryption_key`` and ``blobs`` bring
     existing ones (a key of another stack must let the logs service use it). ``super_digest``, if given, is
     ``super:base64(sha1("super:password"))`` as ZooKeeper's DigestAuthenticationProvider writes it.
+    ``alarm_topic`` hears of the alarms, in tiers that have them.
 
-    Every part is reachable: ``storage``, ``queues``, ``functions``, ``discovery``, ``encryption_key``.
+    Every part is reachable: ``storage``, ``queues``, ``functions``, ``discovery``, ``encryption_key``, and
+    ``monitoring``, which is None in tiers without alarms; ``metric_*()`` is for alarms and dashboards of one's own.
     Raises InvalidServiceName.
     """
 
@@ -43,6 +47,7 @@ class CoordinationService(Construct):
         encryption_key: kms.IKey | None = None,
         blobs: s3.IBucket | None = None,
         super_digest: str = "",
+        alarm_topic: sns.ITopic | None = None,
     ) -> None:
         super().__init__(scope, id)
         self.tier = tier or Tier.standard()
@@ -85,6 +90,9 @@ class CoordinationService(Construct):
             storage=self.storage,
             queues=self.queues,
             parameter=self.discovery.parameter,
+        )
+        self.monitoring = (
+            Monitoring(self, "Monitoring", metrics=self, alarm_topic=alarm_topic) if self.tier.alarms else None
         )
 
     @property

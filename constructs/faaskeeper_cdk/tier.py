@@ -58,6 +58,7 @@ class Tier:
     tracing: bool = False
     """X-Ray, sampled by the account's rules."""
     alarms: bool = True
+    """Alarms and a dashboard, paid by the month."""
 
     def __post_init__(self) -> None:
         if self.requests_visibility < self.sequencer_timeout:

@@ -24,6 +24,7 @@ class Metrics:
         "Hints": "Count",
         "QueueAge": "Milliseconds",
         "Quarantined": "Count",
+        "FailedTimers": "Count",
         "ExpiredGateways": "Count",
         "ExpiredSessions": "Count",
         "ReapedZnodes": "Count",

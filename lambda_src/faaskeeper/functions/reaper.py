@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaping import due
-from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, run, service
+from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
 from faaskeeper.protocol.messages import InvalidMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import decode_timer
@@ -17,7 +18,12 @@ logger = logging.getLogger(__name__)
 
 def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
     """Reports the messages that failed (partial batch response): the queue brings those back."""
-    return {"batchItemFailures": run(look_at(aws(), service(), event["Records"]))}
+    failed = run(look_at(aws(), service(), event["Records"]))
+    if failed:
+        metrics = Metrics()
+        metrics.add("FailedTimers", len(failed))
+        metrics.emit(service().name, milliseconds())
+    return {"batchItemFailures": failed}
 
 
 async def look_at(aws: Aws, service: Service, records: list[LambdaEvent]) -> list[LambdaEvent]:
