@@ -193,10 +193,12 @@ class Gateway:
 
     async def _handle_reply(self, message: ReplyMessage) -> None:
         await self.observer.learn(message.zxid, message.base, message.events)
-        for session, epoch in message.detached:
-            self.sessions.remove(session, epoch)
         for number, outcome in message.outcomes:
             self.outbox.resolve(number, outcome)
+        # whoever waited for an outcome takes note before anything else is handled
+        await asyncio.sleep(0)
+        for session, epoch in message.detached:
+            self.sessions.remove(session, epoch)
 
     async def _live(self) -> None:
         """Runs until cancelled. When a part fails, or the gateway was declared dead, its clients are dropped and it

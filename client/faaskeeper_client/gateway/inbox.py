@@ -75,8 +75,6 @@ class Inbox:
                 self._delete(received)
                 for message in sorted(await self._decoded(received), key=lambda message: message.zxid):
                     await _surely(lambda message=message: self._handle(message))
-                    # whoever waited for it takes note before the next
-                    await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Deletes the queue."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -131,6 +131,7 @@ def _apply(
         if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES):
             break
         items = more
+        batch.detached.extend(_detached(state, fork, entry.gateway))
         state.merge(fork)
         batch.entries.append(entry)
         batch.outcomes.append(applied.outcome)
@@ -147,7 +148,6 @@ def _apply(
             unverified = state.assumed_missing
         batch.rewatched = any(True for _ in state.changed_subtree_watches())
         batch.assumed = state.assumed_missing
-        batch.detached = _detached(state, batch.entries)
     return batch, unverified
 
 
@@ -223,16 +223,14 @@ def _items(fork: State, snapshot: Snapshot) -> dict[str, int]:
         ephemeral = bool((before and before.owner) or (after and after.owner))
         value = after is not None and isinstance(after.data, bytes) and len(after.data) > 0
         items[path] = 1 + value + (1 + ephemeral) * ((before is None) != (after is None))
-    for session, _, _ in fork.changed_sessions():
+    for session in fork.sessions_put:
         items[f"session {session}"] = 4
     return items
 
 
-def _detached(state: State, entries: Sequence[Entry]) -> list[tuple[str, int, int]]:
-    """Sessions that another gateway's request took from the gateway they were attached to."""
-    by = {entry.request.principal.session: entry.gateway for entry in entries}
-    return [
-        (before.gateway, session, before.epoch)
-        for session, before, after in state.changed_sessions()
-        if before is not None and (after is None or after.epoch != before.epoch) and by.get(session) != before.gateway
-    ]
+def _detached(state: State, fork: State, gateway: str) -> Iterator[tuple[str, int, int]]:
+    """The attachments that a request of ``gateway``, applied in ``fork``, ended at another."""
+    for session in fork.sessions_put:
+        before = state.session(session)
+        if before is not None and before.gateway != gateway:
+            yield before.gateway, session, before.epoch

@@ -165,6 +165,11 @@ class State:
             if before != after:
                 yield session_id, before, after
 
+    @property
+    def sessions_put(self) -> Mapping[int, Session | None]:
+        """What was put for sessions since this State, or this fork, was made."""
+        return self._sessions
+
     def changed_subtree_watches(self) -> Iterator[tuple[str, str, bool]]:
         """(path, gateway, whether it watches now) of every watch on a subtree that was put."""
         for (path, gateway), present in self._subtrees.items():
