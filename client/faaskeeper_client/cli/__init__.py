@@ -33,8 +33,9 @@ exit status: 0 done, 1 it failed (no such znode, ...), 2 wrong usage, 3 the serv
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status."""
     options = _parser().parse_args(arguments)
-    # docker, systemd and make end us with SIGTERM: the same way out as Ctrl-C
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    # docker, systemd and make end us with SIGTERM: the same way out as Ctrl-C, also for a shell's background job,
+    # which has SIGINT itself ignored
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options.run(options)
         sys.stdout.flush()
@@ -136,6 +137,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_service(sessions, default=DEFAULT_SERVICE)
     sessions.add_argument("--json", action="store_true", help="print JSON")
     sessions.set_defaults(run=serve.sessions)
+
+    status = subparsers.add_parser(
+        "status",
+        help="tell whether a service works",
+        description="Tell whether a service works: head, queues, gateways, sessions. Exit status 1 if it does not.",
+    )
+    _add_service(status, default=DEFAULT_SERVICE)
+    status.add_argument(
+        "--patience", type=float, default=10.0, metavar="S", help="how long waiting requests may stand still (10)"
+    )
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(run=serve.status)
 
     gateway = subparsers.add_parser(
         "gateway",

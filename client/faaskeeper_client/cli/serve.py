@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from faaskeeper_client.cli.commands import Command, CommandFailed, Options
-from faaskeeper_client.cli.output import show, show_json, table
+from faaskeeper_client.cli.output import show, show_json, show_lines, table
 from faaskeeper_client.cli.zookeeper import ZooKeeper
 from faaskeeper_client.listening import Address, check_free
 
@@ -52,12 +52,12 @@ def _endpoint(options: Options) -> Generator[list[Address]]:
 
 def sessions(options: Options) -> None:
     from faaskeeper.storage.aws import BotoAws
-    from faaskeeper_client.cli.sessions import list_sessions
+    from faaskeeper_client.cli.sessions import scan_sessions
     from faaskeeper_client.discovery import find_service
 
     service = find_service(options.service, region=options.region)
     with closing(BotoAws(options.region)) as aws:
-        found = asyncio.run(list_sessions(aws, service))
+        found, _ = asyncio.run(scan_sessions(aws, service))
     if options.json:
         show_json(
             [
@@ -88,6 +88,23 @@ def sessions(options: Options) -> None:
             show(line)
             for path in listed.ephemerals:
                 show(f"  {path}")
+
+
+def status(options: Options) -> None:
+    """Raises CommandFailed after it has shown why."""
+    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper_client.cli.status import read_status, status_json, status_lines
+    from faaskeeper_client.discovery import find_service
+
+    service = find_service(options.service, region=options.region)
+    with closing(BotoAws(options.region)) as aws:
+        found = asyncio.run(read_status(aws, service, options.patience))
+    if options.json:
+        show_json(status_json(found))
+    else:
+        show_lines(status_lines(found))
+    if found.problems:
+        raise CommandFailed(f"service {service.name} is not healthy")
 
 
 def gateway(options: Options) -> None:

@@ -31,8 +31,8 @@ class Listed:
         return "alive" if self.gateway.alive else "dead"
 
 
-async def list_sessions(aws: Aws, service: Service) -> list[Listed]:
-    """Not one state of the table, if it changes meanwhile. Raises AwsError."""
+async def scan_sessions(aws: Aws, service: Service) -> tuple[list[Listed], list[GatewayItem]]:
+    """All sessions and all gateways. Not one state of the table, if it changes meanwhile. Raises AwsError."""
     sessions: dict[str, Listed] = {}
     gateways: dict[str, GatewayItem] = {}
     ephemerals: list[tuple[str, str]] = []
@@ -49,7 +49,10 @@ async def list_sessions(aws: Aws, service: Service) -> list[Listed]:
             sessions[partition].ephemerals.append(path)
     for listed in sessions.values():
         listed.gateway = gateways.get(listed.session.gateway)
-    return sorted(sessions.values(), key=lambda listed: (listed.session.gateway, listed.id))
+    return (
+        sorted(sessions.values(), key=lambda listed: (listed.session.gateway, listed.id)),
+        sorted(gateways.values(), key=lambda gateway: gateway.gateway),
+    )
 
 
 async def _scan(aws: Aws, table: str) -> list[Item]:

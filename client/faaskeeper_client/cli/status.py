@@ -1,0 +1,189 @@
+"""Whether a service works, as its queues, tables and metrics tell: nothing is sent through it.
+
+Takes permission to scan the sessions table, to read the queues' attributes and for ``cloudwatch:GetMetricStatistics``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.ledger import Head, read_head
+from faaskeeper.storage.retry import repeat
+from faaskeeper.storage.sessions import GatewayItem
+from faaskeeper_client.cli.output import JsonObject, table
+from faaskeeper_client.cli.sessions import Listed, scan_sessions
+
+STALLED = 30.0
+"""Seconds that a request may wait; the alarm QueueAge begins there too."""
+_PAUSE = 0.5
+_METRIC_MINUTES = 5
+"""CloudWatch has a metric of SQS's a few minutes late."""
+_WAITING = "ApproximateNumberOfMessages"
+_TAKEN = "ApproximateNumberOfMessagesNotVisible"
+_DELAYED = "ApproximateNumberOfMessagesDelayed"
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Messages of a queue: to be received, received and not deleted, and not due yet. Approximate, as SQS has them."""
+
+    waiting: int
+    taken: int
+    delayed: int
+
+    @property
+    def all(self) -> int:
+        return self.waiting + self.taken + self.delayed
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``head`` is None before the first write. ``age`` is that of the oldest request in seconds, at most in the last
+    minutes, None if CloudWatch has none. ``moves``: no requests wait, or some were done with while we looked."""
+
+    service: Service
+    head: Head | None
+    age: float | None
+    requests: Depth
+    timers: Depth
+    dead_letters: Depth
+    gateways: list[GatewayItem]
+    sessions: list[Listed]
+    moves: bool
+
+    @property
+    def problems(self) -> list[str]:
+        """Each in a line; none if the service is healthy."""
+        problems: list[str] = []
+        if not self.moves:
+            problems.append(f"write stall: {self.requests.all} requests wait and none is done with")
+        if self.age is not None and self.age >= STALLED:
+            problems.append(f"slow writes: the oldest request waited for {self.age:g} s")
+        if self.dead_letters.all:
+            problems.append(f"{self.dead_letters.all} dead letters")
+        return problems
+
+
+async def read_status(aws: Aws, service: Service, patience: float) -> Status:
+    """Looks for up to ``patience`` seconds whether requests that wait are done with. Raises AwsError."""
+    head, requests, timers, dead_letters, age, (sessions, gateways) = await asyncio.gather(
+        read_head(aws, service),
+        _depth(aws, service.requests),
+        _depth(aws, service.timers),
+        _depth(aws, service.dead_letters),
+        _age(aws, service),
+        scan_sessions(aws, service),
+    )
+    moves = await _moves(aws, service, head, requests, patience)
+    return Status(service, head, age, requests, timers, dead_letters, gateways, sessions, moves)
+
+
+def status_json(status: Status) -> JsonObject:
+    """Ages are in seconds, timeouts in ms."""
+    counts = _sessions_by_gateway(status)
+    return {
+        "service": status.service.name,
+        "region": status.service.region,
+        "healthy": not status.problems,
+        "problems": status.problems,
+        "zxid": _zxid(status.head),
+        "requests": {
+            "oldest": status.age,
+            "waiting": status.requests.waiting,
+            "taken": status.requests.taken,
+        },
+        "timers": {
+            "waiting": status.timers.waiting,
+            "taken": status.timers.taken,
+            "delayed": status.timers.delayed,
+        },
+        "deadLetters": status.dead_letters.all,
+        "gateways": [
+            {
+                "gateway": gateway.gateway,
+                "alive": gateway.alive,
+                "beat": gateway.beat,
+                "timeout": gateway.timeout,
+                "sessions": counts[gateway.gateway],
+            }
+            for gateway in status.gateways
+        ],
+        "sessions": len(status.sessions),
+    }
+
+
+def status_lines(status: Status) -> list[str]:
+    requests, timers = status.requests, status.timers
+    age = "" if status.age is None else f", the oldest for {status.age:g} s"
+    lines = [
+        f"service       {status.service.name} in {status.service.region}",
+        f"health        {'; '.join(status.problems) or 'healthy'}",
+        f"head          {_zxid(status.head)}",
+        f"requests      {requests.waiting} waiting, {requests.taken} at the sequencer{age}",
+        f"timers        {timers.waiting} due, {timers.taken} at the reaper, {timers.delayed} running",
+        f"dead letters  {status.dead_letters.all}",
+        f"sessions      {len(status.sessions)}",
+        f"gateways      {len(status.gateways)}",
+    ]
+    if status.gateways:
+        counts = _sessions_by_gateway(status)
+        rows = [
+            (g.gateway, "alive" if g.alive else "dead", g.beat, f"{g.timeout / 1000:g} s", counts[g.gateway])
+            for g in status.gateways
+        ]
+        lines += [f"  {line}" for line in table([("GATEWAY", "STATE", "BEAT", "TIMEOUT", "SESSIONS"), *rows])]
+    return lines
+
+
+def _zxid(head: Head | None) -> str:
+    return f"{head.zxid if head else 0:#x}"
+
+
+def _sessions_by_gateway(status: Status) -> Counter[str]:
+    return Counter(listed.session.gateway for listed in status.sessions)
+
+
+async def _depth(aws: Aws, queue_url: str) -> Depth:
+    response = await repeat(
+        lambda: aws.call("sqs", "get_queue_attributes", QueueUrl=queue_url, AttributeNames=[_WAITING, _TAKEN, _DELAYED])
+    )
+    attributes = response["Attributes"]
+    return Depth(int(attributes[_WAITING]), int(attributes[_TAKEN]), int(attributes[_DELAYED]))
+
+
+async def _age(aws: Aws, service: Service) -> float | None:
+    """The newest value: SQS itself does not tell, and a receive would take the message from the sequencer."""
+    now = datetime.now(UTC)
+    response = await repeat(
+        lambda: aws.call(
+            "cloudwatch",
+            "get_metric_statistics",
+            Namespace="AWS/SQS",
+            MetricName="ApproximateAgeOfOldestMessage",
+            Dimensions=[{"Name": "QueueName", "Value": service.requests.rsplit("/", 1)[1]}],
+            StartTime=now - timedelta(minutes=_METRIC_MINUTES),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Maximum"],
+        )
+    )
+    points = sorted((point["Timestamp"], float(point["Maximum"])) for point in response["Datapoints"])
+    return points[-1][1] if points else None
+
+
+async def _moves(aws: Aws, service: Service, head: Head | None, requests: Depth, patience: float) -> bool:
+    deadline = asyncio.get_running_loop().time() + patience
+    while requests.all:
+        now = await read_head(aws, service)
+        if now is not None and (head is None or now.applied != head.applied or now.journal_step != head.journal_step):
+            return True
+        if asyncio.get_running_loop().time() >= deadline:
+            return False
+        await asyncio.sleep(_PAUSE)
+        requests = await _depth(aws, service.requests)
+    return True
