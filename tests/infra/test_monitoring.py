@@ -154,7 +154,7 @@ class TestDashboard:
         assert titles[0].startswith("Write stall")
         assert titles[1].startswith("Commit latency")
 
-    def test_shows_nothing_that_nobody_reports(self, template: Templates, tier: str) -> None:
+    def test_own_metrics_are_ones_that_the_functions_name(self, template: Templates, tier: str) -> None:
         widgets, _ = dashboard(template(tier))
         own = {
             metric[1]
