@@ -102,6 +102,8 @@ class Liveness:
             timeout = self._wanted_timeout()
             began = self._clock()
             self._number += 1
+            # the beat may count even if no answer comes
+            self._timeout = min(self._timeout, timeout)
             item = await beat(self._aws, self._service, self._gateway, self._number, timeout)
             if item is None:
                 raise DeclaredDead(f"gateway {self._gateway} was declared dead before beat {self._number}")
