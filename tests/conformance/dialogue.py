@@ -114,6 +114,8 @@ class Side:
         for line in lines:
             with suppress(OSError):
                 line.socket.sendall(_frame(raw.request(-11)))
+                while line.socket.recv(65536):
+                    pass
             line.socket.close()
         self.say(0, [Ask("auth", ("super:test",))])
         self._delete(self._top)

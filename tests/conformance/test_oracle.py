@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from faaskeeper_client.listening import Address
@@ -156,6 +156,20 @@ steps = st.one_of(
 )
 
 
+EVENT_AMONG_PIPELINED_WRITES = [
+    Burst(
+        0,
+        (
+            Ask("getChildren", ("@", True)),
+            Ask("create", ("@/a/a", None, OPEN, 0)),
+            Ask("create", ("@/a", None, OPEN, 0)),
+            Ask("set", ("@/a", b"", -1)),
+        ),
+    )
+]
+"""The event belongs between the replies of writes that the sequencer takes in one batch."""
+
+
 def perform(side: Side, step: Burst | Close | Away) -> list[Any]:
     match step:
         case Burst(session, burst):
@@ -187,6 +201,7 @@ def both(oracle: Address, ours: Address) -> Iterator[tuple[Side, Side]]:
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(dialogue=EVENT_AMONG_PIPELINED_WRITES)
 @given(dialogue=st.lists(steps, min_size=1, max_size=12))
 def test_dialogues(oracle: Address, both_gateways: Address, dialogue: list[Burst | Close | Away]) -> None:
     order: set[tuple[int, int]] = set()

@@ -102,6 +102,8 @@ class Connection:
         self.writable = asyncio.Event()
         self.writable.set()
         self._kept: list[Event] | None = None
+        self._undecided: list[Event] = []
+        self._unwritten = 0
         self._last_write: asyncio.Future[Outcome] | None = None
         self._arrived = asyncio.Event()
         self._slots: asyncio.Queue[_Slot] = asyncio.Queue()
@@ -174,7 +176,13 @@ class Connection:
     def deliver(self, event: Event) -> None:
         if self._kept is not None:
             self._kept.append(event)
-            return
+        elif self._unwritten:
+            # which of the writes under way it comes before, their outcomes will tell
+            self._undecided.append(event)
+        else:
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         if may_read(event.acl, self.caller):
             self.seen = max(self.seen, event.zxid)
             self.write(responses.event(event.path, event.kind, event.zxid))
@@ -314,6 +322,7 @@ class Connection:
         outcome = self._last_write = self._gateway.outbox.submit(principal, operation)
         self._writes.up()
         outcome.add_done_callback(lambda _: self._writes.down())
+        self._unwritten += 1
         self._put(lambda: self._emit_outcome(request, outcome))
 
     async def _emit_outcome(self, request: Request, future: asyncio.Future[Outcome]) -> None:
@@ -322,9 +331,16 @@ class Connection:
             assert self.session is not None
             self._gateway.sessions.remove(self.session.id, self.session.epoch)
             raise ConnectionLost(f"session {self.session.id:#x}: {outcome.code.name}")
-        # an event of a later transaction of the same batch may have been sent before
+        undecided, self._undecided = self._undecided, []
+        for event in undecided:
+            if event.zxid <= outcome.zxid:
+                self._tell(event)
         self.seen = max(self.seen, outcome.zxid)
         self.write(responses.outcome(request, replace(outcome, zxid=self.seen)))
+        self._unwritten -= 1
+        for event in undecided:
+            if event.zxid > outcome.zxid:
+                self.deliver(event)
         if isinstance(request.body, CloseSession):
             assert self.session is not None
             self._gateway.sessions.remove(self.session.id, self.session.epoch)
