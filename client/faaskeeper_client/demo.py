@@ -44,7 +44,7 @@ class DemoFailed(Exception):
 
 def main() -> int:
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if sys.argv[1:2] == ["--candidate"]:
             _candidate(*sys.argv[2:])
