@@ -121,7 +121,9 @@ def run(check: Check) -> Result:
         config.write_text(configuration(check))
         command = [
             *(["nice"] if shutil.which("nice") else []),
-            *(java, *([] if check.expect == "holds" else ["-XX:TieredStopAtLevel=1"]), "-XX:+UseSerialGC", "-Xmx3g", f"-Djava.io.tmpdir={directory}", "-cp", str(jar), "tlc2.TLC"),
+            java,
+            *([] if check.expect == "holds" else ["-XX:TieredStopAtLevel=1"]),
+            *("-XX:+UseSerialGC", "-Xmx3g", f"-Djava.io.tmpdir={directory}", "-cp", str(jar), "tlc2.TLC"),
             *("-workers", "1", "-metadir", directory, "-config", str(config), check.module),
         ]
         start = time.monotonic()
