@@ -74,6 +74,13 @@ def check_steps(order: Order, shown: Shown) -> Iterator[Violation]:
         call = step.call
         if call is None:
             continue
+        for earlier in call.connection.calls[: call.number - 1]:
+            if not step.changed or earlier.is_write or earlier.zxid is None:
+                continue
+            if earlier.zxid >= step.outcome.zxid:
+                text = f"a read sent before the write shows zxid {earlier.zxid}, the write made {step.outcome.zxid}"
+                yield Violation("session order", text, earlier.answered, (earlier, step))
+                break
         known = shown.before(call.invoked)
         if step.outcome.zxid < known + step.changed:
             text = f"zxid {known} had been shown before the write was asked for"

@@ -112,6 +112,11 @@ class Client:
     def connected(self) -> bool:
         return self._attached is not None and self._attached.established
 
+    @property
+    def attachment(self) -> object:
+        """The connection, as far as users may know it: another one is another object."""
+        return self._attached
+
     def submit(self, body: Body) -> asyncio.Future[Call]:
         """Sends the request behind all earlier ones, as soon as there is a connection. The future raises
         ConnectionLost, SessionExpired."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from faaskeeper.functions import sequencer
+from faaskeeper.functions import janitor, sequencer
+from faaskeeper.functions.cleaning import Janitor
 from faaskeeper.functions.notifier import notify
 from faaskeeper.functions.reaper import look_at
 from faaskeeper.functions.sequencing import Sequencer
@@ -70,6 +71,8 @@ class Deployment:
         functions.register("sequencer", self._start_sequencer, timeout=TIMEOUT)
         functions.register("notifier", self._start_notifier, timeout=WORKER_TIMEOUT)
         functions.register("reaper", self._start_reaper, timeout=WORKER_TIMEOUT)
+        functions.register("janitor", self._start_janitor, timeout=WORKER_TIMEOUT)
+        functions.schedule("janitor", every=self._janitor_every)
         cloud.connect_queue(self.service.requests, "sequencer")
         cloud.connect_queue(self.service.timers, "reaper")
 
@@ -99,6 +102,14 @@ class Deployment:
     def _start_reaper(self, instance: Instance) -> Handler:
         async def handle(event: Any, context: Context) -> Any:
             return {"batchItemFailures": await look_at(instance.aws, self.service, event["Records"])}
+
+        return handle
+
+    def _start_janitor(self, instance: Instance) -> Handler:
+        made = Janitor(instance.aws, self.service, _clock(instance))
+
+        async def handle(event: Any, context: Context) -> None:
+            await made.run(context.get_remaining_time_in_millis() / 1000 - janitor._MARGIN)
 
         return handle
 

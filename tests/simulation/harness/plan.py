@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from tests.simulation.cloud import Faults, Kind
 from tests.simulation.harness.chaos import Chaos
+from tests.simulation.workloads.catalog import CATALOG
 
-WORKLOADS = ("registers",)
+WORKLOADS = tuple(sorted(CATALOG))
 
 
 @dataclass(frozen=True, slots=True)
