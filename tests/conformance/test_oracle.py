@@ -142,7 +142,7 @@ some_asks = st.lists(asks, min_size=1, max_size=5).map(tuple)
 steps = st.one_of(
     *[st.builds(Burst, sessions, some_asks)] * 8,
     # alone: ZooKeeper answers it without regard to what was sent before
-    st.builds(Burst, sessions, st.tuples(ask("auth", st.sampled_from(["ann:secret", "bob:secret"])))),
+    st.builds(Burst, sessions, st.tuples(ask("auth", st.sampled_from(["ann:secret", "bob:secret", "super:test"])))),
     st.builds(Close, sessions),
     st.builds(
         Away,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
-from faaskeeper.znode.acl import Caller, allows, check, digest_id, fixup, masked_for_reader, may_read
+from faaskeeper.znode.acl import Caller, allows, check, digest_id, fixup, in_order, masked_for_reader, may_read
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import OPEN_ACL, Acl, Identity, Permission
 
@@ -126,7 +128,23 @@ def test_perms_are_not_range_checked() -> None:
 def test_auth_becomes_every_authenticated_id_with_its_perms() -> None:
     """acl.auth_expands_to, acl.auth.two_users"""
     acl = of((6, "auth", "ignored"), (1, "world", "anyone"))
-    assert fixup(acl, (LOCAL, MATE, BOSS)) == (Acl(6, *BOSS), Acl(6, *MATE), Acl(1, "world", "anyone"))
+    assert fixup(acl, (LOCAL, MATE, BOSS)) == (Acl(6, *MATE), Acl(6, *BOSS), Acl(1, "world", "anyone"))
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        ("u2:p", "u1:p"),
+        ("bob:secret", "ann:secret"),
+        ("a:b", "super:test"),
+        ("b18:3", "z57:0", "y37:1", "z92:4", "ü37:2"),
+    ],
+)
+def test_ids_stand_in_the_order_of_a_java_hash_set_whatever_their_age(users: tuple[str, ...]) -> None:
+    """As a ZooKeeper 3.9.5 was seen to answer whoAmI and getACL."""
+    identities = [Identity("digest", digest_id(user)) for user in users]
+    for order in permutations(identities):
+        assert in_order((*order, *order)) == identities
 
 
 def test_to_authenticate_twice_is_to_authenticate_once() -> None:

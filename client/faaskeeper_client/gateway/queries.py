@@ -11,9 +11,9 @@ from faaskeeper.storage.errors import Unavailable
 from faaskeeper.storage.sessions import list_ephemerals
 from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode import paths
-from faaskeeper.znode.acl import masked_for_reader, may_read
+from faaskeeper.znode.acl import in_order, masked_for_reader, may_read
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import OPEN_ACL, Event, EventKind, Znode
+from faaskeeper.znode.model import OPEN_ACL, Event, EventKind, Identity, Znode
 from faaskeeper.znode.operations import ListChildren
 from faaskeeper_client.gateway.watches import Kind, Registration
 from faaskeeper_client.wire import responses
@@ -301,10 +301,11 @@ class Queries:
         return registration, await self._gateway.watch_lastingly(kind, path)
 
     async def _who_am_i(self, xid: int, body: WhoAmI) -> Result:
-        identities = self._connection.caller.identities
+        caller = self._connection.caller
+        identities = (*caller.identities, Identity("super", "")) if caller.superuser else caller.identities
         shown = [
-            identity if identity.scheme == "ip" else identity._replace(id=identity.id.partition(":")[0])
-            for identity in reversed(identities)
+            identity._replace(id=identity.id.partition(":")[0]) if identity.scheme == "digest" else identity
+            for identity in in_order(identities)
         ]
         return Result(0, lambda z: responses.identities(xid, z, shown))
 

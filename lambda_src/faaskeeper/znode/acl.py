@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
+from struct import unpack
 
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import Acl, Identity, Permission
@@ -40,8 +41,7 @@ def fixup(acl: Iterable[Acl], identities: Iterable[Identity]) -> tuple[Acl, ...]
     Raises ZnodeError(INVALID_ACL): no entry at all, an id its scheme does not accept, an unknown scheme, or
     ``auth`` on a connection that has not authenticated.
     """
-    # ZooKeeper keeps them in a hash set. Latest first is the order it was seen to answer with.
-    authenticated = [identity for identity in reversed(dict.fromkeys(identities)) if identity.scheme == "digest"]
+    authenticated = [identity for identity in in_order(identities) if identity.scheme == "digest"]
     fixed: list[Acl] = []
     for entry in dict.fromkeys(acl):
         if entry.scheme == "auth" and authenticated:
@@ -53,6 +53,21 @@ def fixup(acl: Iterable[Acl], identities: Iterable[Identity]) -> tuple[Acl, ...]
     if not fixed:
         raise ZnodeError(Code.INVALID_ACL, "empty")
     return tuple(fixed)
+
+
+def in_order(identities: Iterable[Identity]) -> list[Identity]:
+    """A connection's distinct ids as a ZooKeeper lists them, which keeps them in a hash set (ServerCnxn.authInfo,
+    java.util.concurrent.ConcurrentHashMap): by bin, then by age."""
+    distinct = list(dict.fromkeys(identities))
+    bins = 16
+    while 4 * len(distinct) >= 3 * bins:
+        bins *= 2
+
+    def bin_of(identity: Identity) -> int:
+        code = (37 * (37 * 17 + _java_hash(identity.scheme)) + _java_hash(identity.id)) & 0xFFFFFFFF
+        return (code ^ code >> 16) & (bins - 1)
+
+    return sorted(distinct, key=bin_of)
 
 
 def allows(acl: Iterable[Acl], permission: int, identities: Iterable[Identity], superuser: bool = False) -> bool:
@@ -85,6 +100,15 @@ def masked_for_reader(acl: tuple[Acl, ...], caller: Caller) -> tuple[Acl, ...]:
     return tuple(
         entry._replace(id=f"{entry.id.partition(':')[0]}:x") if entry.scheme == "digest" else entry for entry in acl
     )
+
+
+def _java_hash(text: str) -> int:
+    """java.lang.String.hashCode, modulo 2^32."""
+    utf16 = text.encode("utf-16-be", "surrogatepass")
+    code = 0
+    for unit in unpack(f">{len(utf16) // 2}H", utf16):
+        code = (31 * code + unit) & 0xFFFFFFFF
+    return code
 
 
 def _is_world(entry: Acl) -> bool:
