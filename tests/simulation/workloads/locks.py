@@ -38,6 +38,7 @@ class Locks(Workload):
     async def _hold(self, client: Client) -> None:
         made = await attempt(client, create(f"{self._queue}/{client.name}-", flags=3))
         if made is None or made.reply is None or made.reply.path is None or made.reply.stat is None:
+            await self._clean(client)
             return
         path, token = made.reply.path, made.reply.stat.czxid
         sessions = client.sessions
@@ -48,12 +49,24 @@ class Locks(Workload):
             waiting = sorted(listing.reply.names, key=lambda name: name[-10:])
             mine = path.rsplit("/", 1)[1]
             if mine not in waiting:
-                return
+                return  # of a session that is over
             if waiting[0] == mine:
                 await self._use(client, token)
-                await attempt(client, Delete(path))
+                await self._clean(client)
                 return
             await self._gone(client, f"{self._queue}/{waiting[waiting.index(mine) - 1]}")
+
+    async def _clean(self, client: Client) -> None:
+        """Leaves the queue, also with nodes that the client was never told it has."""
+        while True:
+            listing = await attempt(client, GetChildren(self._queue))
+            if listing is None or listing.reply is None or listing.reply.names is None:
+                continue
+            mine = [name for name in listing.reply.names if name.startswith(f"{client.name}-")]
+            if not mine:
+                return
+            for name in mine:
+                await attempt(client, Delete(f"{self._queue}/{name}"))
 
     async def _gone(self, client: Client, path: str) -> None:
         """Until the event comes, the connection is lost for long, or nothing has come for a while."""

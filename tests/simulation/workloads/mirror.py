@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import EventKind
 from faaskeeper.znode.operations import Delete, SetData
 from faaskeeper_client.wire.requests import AddWatch, GetChildren, GetData
 from tests.simulation.harness.client import Client
@@ -46,20 +45,17 @@ class Mirror(Workload):
 
     async def _follow(self, client: Client) -> None:
         """After each loss of the connection from the beginning, as persistent watches tell nothing of that time."""
-        changed: asyncio.Queue[tuple[EventKind, str]] = asyncio.Queue()
-        client.on_event = lambda kind, path: changed.put_nowait((kind, path))
+        changed: asyncio.Queue[str] = asyncio.Queue()
+        client.on_event = lambda kind, path: changed.put_nowait(path)
         while True:
             connection = client.attachment
             loaded = connection is not None and await self._load(client)
             while loaded and client.attachment is connection:
                 try:
-                    kind, path = await asyncio.wait_for(changed.get(), 1.0)
+                    path = await asyncio.wait_for(changed.get(), 1.0)
                 except TimeoutError:
                     continue
-                if kind is EventKind.DELETED:
-                    self._mirror.pop(path, None)
-                else:
-                    await self._read(client, path)
+                await self._read(client, path)
             await asyncio.sleep(0.1)
 
     async def finish(self, client: Client) -> None:
