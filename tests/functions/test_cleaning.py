@@ -16,7 +16,7 @@ from faaskeeper.storage.aws import Aws, Response
 from faaskeeper.storage.blobs import blob_key, write_blob
 from faaskeeper.storage.errors import AccessDenied
 from faaskeeper.storage.keys import due_key, head_key, janitor_key, node_key, session_key
-from faaskeeper.storage.ledger import read_head
+from faaskeeper.storage.ledger import raise_floor, read_head
 from faaskeeper.storage.primitives import TimedLock
 from faaskeeper.storage.queues import list_gateways
 from faaskeeper.storage.sessions import beat, read_gateway
@@ -109,6 +109,7 @@ class TestContainers:
     def test_one_that_never_had_a_child_stays(self, world: World) -> None:
         async def work() -> None:
             await world.commit(create("/locks", flags=CONTAINER))
+            assert await markers(world) == 0
             await world.hourly(3)
             assert await exists(world, "/locks")
 
@@ -209,6 +210,7 @@ class TestTtl:
             await world.commit(create("/ttl", flags=TTL, ttl=5 * MINUTE))
             world.now += 4 * MINUTE
             await world.commit(SetData("/ttl", b"alive"))
+            assert await markers(world) == 1
             world.now += 4 * MINUTE
             await world.clean()
             assert await exists(world, "/ttl")
@@ -243,10 +245,11 @@ class TestTtl:
 
     def test_long_lives_are_kept_with_a_look_a_day(self, world: World) -> None:
         async def work() -> None:
-            await world.commit(
-                create("/years", flags=TTL, ttl=1000 * DAY), create("/deleted", flags=TTL, ttl=1000 * DAY)
-            )
+            for path in ("/years", "/deleted"):
+                await world.commit(create(path, flags=TTL, ttl=1000 * DAY))
             await world.commit(Delete("/deleted"))
+            await world.hourly(3)
+            assert not await world.item(node_key("/deleted"))
             for _ in range(3):
                 world.now += DAY + MINUTE
                 await world.clean()
@@ -483,6 +486,7 @@ class TestFloor:
             await world.hourly(1)
             assert get_number(await world.item(head_key()), "floor") == seen.zxid + 1
             await world.hourly(3)
+            await raise_floor(world.aws, world.service, seen.zxid)
             assert get_number(await world.item(head_key()), "floor") == seen.zxid + 1
 
         run(work())
@@ -587,7 +591,8 @@ class TestGateways:
             await register_watch(world.aws, world.service, "/", WATCH_CHILD, "lost")
             await world.commit(WatchSubtree("/", "lost"), session=0, gateway="lost")
             await world.hourly(1)
-            assert await world.timers(wait=5) == 1
+            assert await world.timers(wait=5) == 1  # the gateway's
+            assert await world.timers(wait=5) == 1  # its session's
             assert not await exists(world, "/mine")
             assert not await world.item(session_key(2))
             assert "lost" in await list_gateways(world.aws, world.service)

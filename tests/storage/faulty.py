@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from faaskeeper.storage.aws import Aws, Response
@@ -28,6 +29,23 @@ class LosingAnswers:
             self.lost += 1
             raise Unavailable(service, operation, "ReadTimeout", "the answer is lost")
         return response
+
+
+class Preceded:
+    """Something happens just before the ``preceded``-th write (from 1)."""
+
+    def __init__(self, aws: Aws, happens: Callable[[], Awaitable[object]], preceded: int) -> None:
+        self.writes = 0
+        self._aws = aws
+        self._happens = happens
+        self._preceded = preceded
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> Response:
+        if operation in WRITES:
+            self.writes += 1
+            if self.writes == self._preceded:
+                await self._happens()
+        return await self._aws.call(service, operation, **parameters)
 
 
 class Recording:

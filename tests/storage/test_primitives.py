@@ -28,7 +28,7 @@ from faaskeeper.storage.primitives import (
 from faaskeeper.storage.primitives.lock import boot_time
 
 from .conftest import TABLE, Key
-from .faulty import LosingAnswers, Recording
+from .faulty import LosingAnswers, Preceded, Recording
 
 T = TypeVar("T")
 
@@ -303,8 +303,9 @@ class TestLock:
 
     def test_a_dead_holder_is_outlived_after_its_lease_and_not_before(self, aws: BotoAws, key: Key) -> None:
         async def work() -> None:
-            dead = await TimedLock(aws, TABLE, key).acquire("dead", LEASE)
-            lease = await TimedLock(aws, TABLE, key).acquire("heir", LEASE, patience=10 * LEASE)
+            # long enough that a contender which does not wait for all of it is seen, however slow the machine
+            dead = await TimedLock(aws, TABLE, key).acquire("dead", 5 * LEASE)
+            lease = await TimedLock(aws, TABLE, key).acquire("heir", 5 * LEASE, patience=50 * LEASE)
             assert dead.remaining() <= 0
             assert lease.token == dead.token + 1
             with pytest.raises(LockLost, match=f"token {dead.token}"):
@@ -324,6 +325,16 @@ class TestLock:
                 await asyncio.wait([contender], timeout=LEASE / 4)
             with pytest.raises(LockHeld, match="living"):
                 await contender
+
+        run(work())
+
+    def test_a_renewal_that_comes_just_before_the_lock_is_taken_over_counts(self, aws: BotoAws, key: Key) -> None:
+        async def work() -> None:
+            lease = await TimedLock(aws, TABLE, key).acquire("living", LEASE)
+            late = Preceded(aws, lease.renew, preceded=2)  # the first finds it held, the second would take it
+            with pytest.raises(LockHeld, match="living"):
+                await TimedLock(late, TABLE, key).acquire("other", LEASE, patience=1.5 * LEASE)
+            assert late.writes == 2
 
         run(work())
 

@@ -115,12 +115,13 @@ class Janitor:
         self._service = service
         self._clock = clock
         self._name = name
-        self._lock = TimedLock(aws, service.ledger, janitor_key("lock").attributes)
+        # nothing here lives longer than an invocation, during which no machine sleeps
+        self._lock = TimedLock(aws, service.ledger, janitor_key("lock").attributes, clock=_loop_time)
         self._register = Register(aws, service.ledger, janitor_key("progress").attributes)
 
     async def run(self, seconds: float) -> None:
         """Does what is due, for at most about ``seconds``; the next run goes on. Raises AwsError."""
-        deadline = asyncio.get_running_loop().time() + seconds
+        deadline = _loop_time() + seconds
         kept = await self._register.read()
         waiting = await due_markers(self._aws, self._service, self._clock(), 1)
         if not waiting and not _progress_of(kept).has_work(self._clock()):
@@ -143,7 +144,7 @@ class Janitor:
         failures: list[AwsError] = []
 
         async def goes_on() -> bool:
-            if asyncio.get_running_loop().time() >= deadline:
+            if _loop_time() >= deadline:
                 return False
             if lease.remaining() < LEASE / 2:
                 await lease.renew()
@@ -189,6 +190,10 @@ async def _continue(chore: Chore, chores: Chores, state: Pass, goes_on: Callable
         if following is not None:
             await asyncio.sleep(_PAUSE)
     return state
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _progress_of(kept: Versioned) -> Progress:
