@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Generator
 
 import pytest
 
 from faaskeeper_client.local import EmbeddedCloud
 
+# a shell that starts pytest in the background has SIGINT ignored, and so would every program that a test starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
 
 
