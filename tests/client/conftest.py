@@ -37,15 +37,16 @@ class Result:
     err: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployed(cloud: EmbeddedCloud, new_account: Callable[[], str]) -> Deployed:
+    """One for each module, so that none sees what others leave: dead gateways, sessions about to expire."""
     account = new_account()
     service = cloud.deploy("local", account=account)
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return Deployed(service, cloud.session(account), ours | cloud.environment(account))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(deployed: Deployed) -> Generator[GatewayThread]:
     aws = BotoAws(session=deployed.session)
     with GatewayThread(aws, deployed.service) as thread:

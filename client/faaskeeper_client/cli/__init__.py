@@ -15,7 +15,7 @@ from faaskeeper.znode import paths
 from faaskeeper.znode.create_mode import MAX_TTL
 from faaskeeper.znode.model import Acl, Kind
 from faaskeeper_client.cli import commands, serve
-from faaskeeper_client.cli.commands import Command, CommandFailed, Options, UsageError
+from faaskeeper_client.cli.commands import Command, CommandFailed, UsageError
 from faaskeeper_client.cli.output import parse_acl
 from faaskeeper_client.cli.transfer import InvalidDocument, TransferError
 from faaskeeper_client.cli.zookeeper import Failed, ServerUnreachable
@@ -25,6 +25,8 @@ from faaskeeper_client.listening import Address, ListenError
 DEFAULT_SERVER = "127.0.0.1:2181"
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
+AddParser = Callable[..., argparse.ArgumentParser]
+
 _EPILOG = """\
 exit status: 0 done, 1 it failed (no such znode, ...), 2 wrong usage, 3 the server or service cannot be reached
 """
@@ -32,7 +34,7 @@ exit status: 0 done, 1 it failed (no such znode, ...), 2 wrong usage, 3 the serv
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     # docker, systemd and make end us with SIGTERM: the same way out as Ctrl-C, also for a shell's background job,
     # which has SIGINT itself ignored
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -60,7 +62,8 @@ def _fail(error: object, status: int) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Options come with ``run``, which takes them and does the work."""
     parser = argparse.ArgumentParser(
         prog="faaskeeper",
         description="ZooKeeper without servers, on AWS.",
@@ -69,10 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_znode_commands(subparsers.add_parser)
+    _add_service_commands(subparsers.add_parser)
+    return parser
+
+
+def _add_znode_commands(add_parser: AddParser) -> None:
     endpoint = _endpoint_options()
 
     def znode_command(name: str, command: Command, help: str, *, takes_path: bool = True) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(name, parents=[endpoint], help=help, description=f"{help}.")
+        added = add_parser(name, parents=[endpoint], help=help, description=f"{help}.")
         if takes_path:
             added.add_argument("path", type=_path, metavar="PATH")
         added.set_defaults(run=serve.with_session(command))
@@ -129,7 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     import_.add_argument("--to", type=_path, metavar="PATH", help="put it here instead of where it was")
     import_.add_argument("--overwrite", action="store_true", help="replace data and ACLs of what is there already")
 
-    sessions = subparsers.add_parser(
+
+def _add_service_commands(add_parser: AddParser) -> None:
+    sessions = add_parser(
         "sessions",
         help="list the sessions of a service and their ephemerals",
         description="List the sessions of a service and their ephemerals.",
@@ -138,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     sessions.add_argument("--json", action="store_true", help="print JSON")
     sessions.set_defaults(run=serve.sessions)
 
-    status = subparsers.add_parser(
+    status = add_parser(
         "status",
         help="tell whether a service works",
         description="Tell whether a service works: head, queues, gateways, sessions. Exit status 1 if it does not.",
@@ -150,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=serve.status)
 
-    gateway = subparsers.add_parser(
+    gateway = add_parser(
         "gateway",
         help="serve the ZooKeeper protocol in front of a deployed service",
         description="Serve the ZooKeeper protocol in front of a deployed service, until SIGINT or SIGTERM.",
@@ -158,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_service(gateway, default=DEFAULT_SERVICE)
     gateway.set_defaults(run=serve.gateway)
 
-    local = subparsers.add_parser(
+    local = add_parser(
         "local",
         help="run everything on this machine: an embedded AWS, the service, a gateway",
         description="Run everything on this machine: an embedded AWS, the service, a gateway.",
@@ -177,7 +188,6 @@ def _parser() -> argparse.ArgumentParser:
             help=f"where ZooKeeper clients connect to ({DEFAULT_SERVER})",
         )
         command.add_argument("-v", "--verbose", action="store_true", help="log connections and sessions")
-    return parser
 
 
 def _endpoint_options() -> argparse.ArgumentParser:
@@ -245,5 +255,3 @@ def _number(least: int, most: int, what: str) -> Callable[[str], int]:
 
 _count = _number(0, (1 << 31) - 1, "a number from 0 to 2^31-1")
 _ttl = _number(1, MAX_TTL, f"a number of milliseconds from 1 to {MAX_TTL}")
-
-__all__ = ["Options", "main"]

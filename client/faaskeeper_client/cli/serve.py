@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from faaskeeper_client.cli.commands import Command, CommandFailed, Options
-from faaskeeper_client.cli.output import show, show_json, show_lines, table
+from faaskeeper_client.cli.output import show_json, show_lines
 from faaskeeper_client.cli.zookeeper import ZooKeeper
 from faaskeeper_client.listening import Address, check_free
 
@@ -52,42 +52,16 @@ def _endpoint(options: Options) -> Generator[list[Address]]:
 
 def sessions(options: Options) -> None:
     from faaskeeper.storage.aws import BotoAws
-    from faaskeeper_client.cli.sessions import scan_sessions
+    from faaskeeper_client.cli.sessions import scan_sessions, sessions_json, sessions_lines
     from faaskeeper_client.discovery import find_service
 
     service = find_service(options.service, region=options.region)
     with closing(BotoAws(options.region)) as aws:
         found, _ = asyncio.run(scan_sessions(aws, service))
     if options.json:
-        show_json(
-            [
-                {
-                    "session": f"{listed.id:#x}",
-                    "timeout": listed.session.timeout,
-                    "gateway": listed.session.gateway,
-                    "gatewayState": listed.gateway_state,
-                    "ephemerals": listed.ephemerals,
-                }
-                for listed in found
-            ]
-        )
-    elif found:
-        rows = [
-            (
-                f"{listed.id:#x}",
-                f"{listed.session.timeout / 1000:g} s",
-                listed.session.gateway,
-                listed.gateway_state,
-                len(listed.ephemerals),
-            )
-            for listed in found
-        ]
-        head, *lines = table([("SESSION", "TIMEOUT", "GATEWAY", "STATE", "EPHEMERALS"), *rows])
-        show(head)
-        for line, listed in zip(lines, found, strict=True):
-            show(line)
-            for path in listed.ephemerals:
-                show(f"  {path}")
+        show_json(sessions_json(found))
+    else:
+        show_lines(sessions_lines(found))
 
 
 def status(options: Options) -> None:
