@@ -51,3 +51,4 @@ node_modules/.made: package.json package-lock.json
 	@touch $@
 
 include tests/conformance/conformance.mk
+-include docs/spec/spec.mk

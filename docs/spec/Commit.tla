@@ -1,7 +1,7 @@
 ------------------------------- MODULE Commit -------------------------------
 (***************************************************************************)
 (* The write path: the request queue, the sequencer, and DynamoDB under    *)
-(* it. architecture.md, section 4.                                         *)
+(* it. ../architecture.md, "A write".                                      *)
 (*                                                                         *)
 (* The queue is SQS FIFO with one message group. It holds operations       *)
 (* 1..N; operation k writes Writes[k] (nothing, if it fails or only        *)

@@ -1,7 +1,7 @@
 ------------------------------ MODULE Liveness ------------------------------
 (***************************************************************************)
 (* Sessions, their ephemerals, and gateways that die, stall, or look dead  *)
-(* and are not. architecture.md, section 6.                                *)
+(* and are not. ../architecture.md, "Sessions and liveness".               *)
 (*                                                                         *)
 (* Operations take effect one by one, as Commit.tla shows. What an attach  *)
 (* writes becomes visible item by item all the same, and the reaper looks  *)

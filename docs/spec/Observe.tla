@@ -2,7 +2,7 @@
 (***************************************************************************)
 (* The read path: item-by-item visibility, observe, event records, the     *)
 (* cursor, registration of watches against commits, reads in flight, and   *)
-(* sessions that move. architecture.md, sections 3 and 5.                  *)
+(* sessions that move. ../architecture.md, "A read" and "Watches".         *)
 (*                                                                         *)
 (* The sequencer is one process here; Commit.tla shows that several behave *)
 (* like one. Transaction z is the z-th, and an item's value is the zxid of *)
@@ -184,12 +184,14 @@ Asked(nodes, registers, rearm, published) ==
     [nodes |-> nodes, registers |-> registers, rearm |-> rearm, asked |-> published,
      got |-> [n \in nodes |-> None], arrived |-> Broken # "lateEntry", events |-> {}]
 
+Published(s) == IF Broken = "skipObserve" THEN Max2(complete[at[s]], seen[s]) ELSE complete[at[s]]
+
 Read(s) ==
     /\ at[s] # Nowhere
     /\ reads < MaxReads /\ reads' = reads + 1
     /\ Len(queue[s]) < MaxOutstanding
     /\ \E n \in Nodes, registers \in BOOLEAN :
-        queue' = [queue EXCEPT ![s] = Append(@, Asked({n}, registers, FALSE, complete[at[s]]))]
+        queue' = [queue EXCEPT ![s] = Append(@, Asked({n}, registers, FALSE, Published(s)))]
     /\ UNCHANGED <<storage, gateway, at, due, seen, watch, moves, stale>>
 
 \* The storage executes it. A registration is an UpdateItem, refused while a transaction holds the item; when the
@@ -215,14 +217,6 @@ Arrive(s) ==
         /\ queue' = [queue EXCEPT ![s][k].arrived = TRUE]
         /\ UNCHANGED <<storage, gateway, at, due, seen, watch, reads, moves, stale>>
 
-Ready(s) ==
-    /\ queue[s] # <<>>
-    /\ due[s] = {}
-    /\ LET r == queue[s][1]
-       IN  /\ r.arrived
-           /\ \A n \in r.nodes : /\ r.got[n] # None
-                                 /\ Shown(n, r.got[n]) <= complete[at[s]] \/ Broken = "skipObserve"
-
 \* The events behind the read that registered n at zxid z.
 Late(r, n, z) == LET later == {e \in r.events : e[2] = n /\ e[1] > z}
                  IN  {e \in later : \A f \in later : e[1] <= f[1]}
@@ -230,18 +224,21 @@ Late(r, n, z) == LET later == {e \in r.events : e[2] = n /\ e[1] > z}
 \* The zxid that the reply carries and all that it shows is at least as new as.
 Header(r) == Max({r.asked} \cup {r.got[n] : n \in r.nodes})
 
-\* A reply or an event raised what the session has seen above what was published when this was asked; or this reply
-\* would reflect what one of its own watches has still to report. Ask again.
-Outdated(s) ==
-    LET r == queue[s][1]
-    IN  \/ seen[s] > r.asked /\ Broken # "noReissue"
-        \/ /\ r.rearm /\ Broken # "eventsAfterReply"
-           /\ \E n \in r.nodes : r.got[n] <= seen[s] /\ \E e \in Late(r, n, r.got[n]) : e[1] <= Header(r)
+\* All of it is here and observed, and what precedes it in the output queue is sent. Newer events may wait behind it.
+Ready(s) ==
+    /\ queue[s] # <<>>
+    /\ LET r == queue[s][1]
+       IN  /\ r.arrived
+           /\ \A n \in r.nodes : /\ r.got[n] # None
+                                 /\ Shown(n, r.got[n]) <= complete[at[s]] \/ Broken = "skipObserve"
+           /\ \A e \in due[s] : e[1] > Header(r)
+
+\* A reply or an event raised what the session has seen above what was published when this was asked: ask again.
+Outdated(s) == seen[s] > queue[s][1].asked /\ Broken # "noReissue"
 
 Again(s) ==
-    /\ Ready(s)
-    /\ Outdated(s)
-    /\ queue' = [queue EXCEPT ![s][1] = Asked(@.nodes, @.registers, @.rearm, complete[at[s]])]
+    /\ Ready(s) /\ Outdated(s)
+    /\ queue' = [queue EXCEPT ![s][1] = Asked(@.nodes, @.registers, @.rearm, Published(s))]
     /\ UNCHANGED <<storage, gateway, at, due, seen, watch, reads, moves, stale>>
 
 \* The reply goes out. Its header carries what it surely reflects, not all that the gateway has observed by now.
@@ -250,29 +247,31 @@ Reply(s) ==
         n == CHOOSE m \in r.nodes : TRUE
         z == r.got[n]
     IN
-    /\ Ready(s)
-    /\ ~r.rearm /\ ~Outdated(s)
+    /\ Ready(s) /\ ~Outdated(s)
+    /\ ~r.rearm
     /\ queue' = [queue EXCEPT ![s] = Tail(@)]
     /\ stale' = (stale \/ z < LastChange(n, seen[s]))
     /\ seen' = [seen EXCEPT ![s] = Max2(IF Broken = "headerComplete" THEN complete[at[s]] ELSE Header(r), @)]
     /\ IF r.registers
        THEN /\ watch' = [watch EXCEPT ![s][n] = Max2(z, @)]
-            /\ due' = [due EXCEPT ![s] = Late(r, n, z)]
+            /\ due' = [due EXCEPT ![s] = @ \cup Late(r, n, z)]
        ELSE UNCHANGED <<watch, due>>
     /\ UNCHANGED <<storage, gateway, at, reads, moves>>
 
-\* setWatches with the session's last zxid: nodes changed since then fire before the reply, the others are armed again.
+\* setWatches with the session's last zxid. Nodes that changed since then fire before the reply, and so do the watches
+\* that were used up before the last of them was set; the others are armed again.
 Rearm(s) ==
     LET r == queue[s][1]
-        gone == {n \in r.nodes : r.got[n] > seen[s]}
+        UsedUp(n) == \E e \in Late(r, n, r.got[n]) : e[1] <= Header(r) /\ Broken # "eventsAfterReply"
+        told == {n \in r.nodes : r.got[n] > seen[s] \/ UsedUp(n)}
     IN
-    /\ Ready(s)
-    /\ r.rearm /\ ~Outdated(s)
+    /\ Ready(s) /\ ~Outdated(s)
+    /\ r.rearm
     /\ queue' = [queue EXCEPT ![s] = Tail(@)]
     /\ seen' = [seen EXCEPT ![s] = Max2(Header(r), @)]
     /\ watch' = [watch EXCEPT ![s] = [n \in Nodes |->
-            IF n \in gone THEN None ELSE IF n \in r.nodes THEN Max2(r.got[n], @[n]) ELSE @[n]]]
-    /\ due' = [due EXCEPT ![s] = UNION {Late(r, n, r.got[n]) : n \in r.nodes \ gone}]
+            IF n \in told THEN None ELSE IF n \in r.nodes THEN Max2(r.got[n], @[n]) ELSE @[n]]]
+    /\ due' = [due EXCEPT ![s] = @ \cup UNION {Late(r, n, r.got[n]) : n \in r.nodes \ told}]
     /\ UNCHANGED <<storage, gateway, at, reads, moves, stale>>
 
 \* The events of the lowest zxid go out.
@@ -369,7 +368,7 @@ NoLostWatch ==
             IN  changes # {} => cursor[at[s]] < Min(changes) /\ n \in fires[Min(changes)]
 
 \* What a gateway published is complete, and none of its sessions is ahead of it.
-Published ==
+Observed ==
     /\ \A g \in Gateways : Complete(complete[g])
     /\ \A s \in Sessions : at[s] # Nowhere => seen[s] <= complete[at[s]]
 

@@ -1,7 +1,7 @@
 ------------------------------ MODULE Pipeline ------------------------------
 (***************************************************************************)
 (* One connection that does not wait for answers: the order of its reads   *)
-(* and writes inside the gateway. architecture.md, section 5.              *)
+(* and writes inside the gateway. ../architecture.md, "A read".            *)
 (*                                                                         *)
 (* The storage is whole and observed at once here; Observe.tla has its     *)
 (* tearing. The session's own writes set node "y".                         *)

