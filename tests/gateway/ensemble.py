@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -43,23 +44,32 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> flo
     return time.monotonic() - began
 
 
+async def true(value: bool) -> bool:
+    """For ``eventually``, of what is known here."""
+    return value
+
+
+Hook = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+
 class Tap:
-    """An Aws that can be held up, or made to fail, call by call."""
+    """An Aws that can be held up, or made to fail, call by call. ``answer`` may change what calls return."""
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
-        self.before: Callable[[str, dict[str, Any]], Awaitable[None]] | None = None
-        self.after: Callable[[str, dict[str, Any]], Awaitable[None]] | None = None
-        self.calls: list[str] = []
+        self.before: Hook | None = None
+        self.after: Hook | None = None
+        self.answer: Callable[[str, Response], Response] = lambda operation, response: response
+        self.calls: Counter[str] = Counter()
 
     async def call(self, service: str, operation: str, **parameters: Any) -> Response:
-        self.calls.append(operation)
+        self.calls[operation] += 1
         if self.before is not None:
             await self.before(operation, parameters)
         response = await self._aws.call(service, operation, **parameters)
         if self.after is not None:
             await self.after(operation, parameters)
-        return response
+        return self.answer(operation, response)
 
 
 class Served:

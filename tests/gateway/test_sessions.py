@@ -9,7 +9,7 @@ from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, TransactionCancelled
 from faaskeeper.storage.sessions import list_gateway_sessions, read_gateway, read_session
 
-from .ensemble import Ensemble, Served, ensemble, eventually, run
+from .ensemble import Ensemble, Served, ensemble, eventually, run, true
 from .wire import CREATE, EPHEMERAL, OK, PATIENCE, Zk, creation
 
 
@@ -102,7 +102,7 @@ def test_a_request_that_is_lost_takes_those_behind_it_along(aws: BotoAws) -> Non
             await sending.wait()
             second = zk.send(CREATE, creation("/second"))
             third = other.send(CREATE, creation("/third"))
-            await eventually(lambda: _true(len(served.gateway.outbox) == 3), "all three wait")
+            await eventually(lambda: true(len(served.gateway.outbox) == 3), "all three wait")
             fail.set()
             for future in (first, second):
                 (result,) = await asyncio.gather(future, return_exceptions=True)
@@ -113,10 +113,6 @@ def test_a_request_that_is_lost_takes_those_behind_it_along(aws: BotoAws) -> Non
             assert (await again.children("/")).names == ["third", "zookeeper"]
 
     run(scenario())
-
-
-async def _true(value: bool) -> bool:
-    return value
 
 
 def test_a_failing_read_of_events_delays_replies_and_loses_none(aws: BotoAws) -> None:
