@@ -1,0 +1,288 @@
+"""Clients that fall silent, gateways that die, stop or begin anew: who keeps what, and who hears of it, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.errors import NotFound
+from faaskeeper.storage.queues import reply_queue_url
+from faaskeeper.storage.sessions import DEAD, read_gateway
+
+from .ensemble import Served, ensemble, eventually, run, true
+from .wire import CHILDREN, CLOSE, DELETED, EPHEMERAL, NO_NODE, OK, PATIENCE, Zk
+
+TIMEOUT = 4.0
+"""The shortest session timeout, in seconds."""
+DELAYS = 2.0
+"""Seconds that timers take on top: SQS delays by whole ones."""
+
+
+def test_the_shortest_and_the_longest_timeout(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            for asked, granted in ((1, 4000), (4001, 4001), (1_000_000, 40_000), (-1, 4000)):
+                assert (await served.connect(lasts=asked)).negotiated == granted
+
+    run(scenario())
+
+
+def test_closing_takes_the_ephemerals_along(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk, other = await one.connect(), await two.connect()
+            await zk.create("/lock", flags=EPHEMERAL)
+            await other.exists("/lock", watch=True)
+            reply = await zk.call(CLOSE)
+            assert (await other.exists("/lock")).error == NO_NODE
+            assert other.events[0].zxid == reply.zxid
+            await zk.until_closed()
+            with pytest.raises(ConnectionError, match="session expired"):
+                await zk.resume(two.port)
+
+    run(scenario())
+
+
+def test_a_silent_client(aws: BotoAws) -> None:
+    """Its connection is open, but nothing comes."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            silent, speaking = await one.connect(), await one.connect()
+            other = await two.connect()
+            await silent.create("/silent", flags=EPHEMERAL)
+            await speaking.create("/speaking", flags=EPHEMERAL)
+            for path in ("/silent", "/speaking"):
+                await other.exists(path, watch=True)
+            await other.children("/", watch=True)
+            one.ahead += 9
+            speaking.ping()
+            await eventually(lambda: true(speaking.pings == 1), "the ping is answered")
+            one.ahead += 2
+            await other.event(DELETED, "/silent")
+            await other.event(CHILDREN, "/")
+            await silent.until_closed()
+            assert (await other.exists("/speaking")).stat.owner == speaking.session
+            assert {event.path for event in other.events} == {"/silent", "/"}
+            with pytest.raises(ConnectionError, match="session expired"):
+                await silent.resume(one.port)
+
+    run(scenario())
+
+
+def test_a_client_that_comes_back_in_time(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            await zk.create("/lock", flags=EPHEMERAL)
+            for _ in range(3):
+                await zk.hang_up()
+                served.ahead += 8
+                zk = await zk.resume(served.port)
+            assert (await zk.exists("/lock")).stat.owner == zk.session
+
+    run(scenario())
+
+
+def test_a_gateway_that_is_killed(aws: BotoAws) -> None:
+    """Its sessions' ephemerals vanish within their timeout, and the clients of another gateway hear of it. A session
+    that has found its way there by then keeps its own."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            lost, moved = await one.connect(lasts=4000), await one.connect(lasts=4000)
+            other = await two.connect(lasts=4000)
+            await lost.create("/lost", flags=EPHEMERAL)
+            await moved.create("/moved", flags=EPHEMERAL)
+            await other.exists("/lost", watch=True)
+            await other.exists("/moved", watch=True)
+            await one.kill()
+            killed = time.monotonic()
+            moved = await moved.resume(two.port, lasts=4000)
+            pinging = asyncio.create_task(keep_pinging(other, moved))
+            await other.event(DELETED, "/lost")
+            took = time.monotonic() - killed
+            assert TIMEOUT / 2 - 1 <= took <= TIMEOUT + DELAYS + 2
+            assert (await other.exists("/moved")).stat.owner == moved.session
+            assert [event.path for event in other.events] == ["/lost"]
+            item = await read_gateway(aws, whole.stage.service, one.gateway.id)
+            assert item is None or not item.alive
+            pinging.cancel()
+            with pytest.raises(ConnectionError, match="session expired"):
+                await lost.resume(two.port)
+
+    run(scenario())
+
+
+async def keep_pinging(*clients: Zk) -> None:
+    while True:
+        for zk in clients:
+            zk.ping()
+        await asyncio.sleep(1)
+
+
+def test_a_gateway_that_is_stopped_and_another_in_its_place(aws: BotoAws) -> None:
+    """Clients come back to it with their sessions, and with all that belongs to them."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            clients = [await served.connect() for _ in range(5)]
+            for index, zk in enumerate(clients):
+                await zk.create(f"/e{index}", flags=EPHEMERAL)
+                await zk.get(f"/e{index}", watch=True)
+            await served.stop()
+            for zk in clients:
+                await zk.until_closed()
+            url = reply_queue_url(whole.stage.service, served.gateway.id)
+            with pytest.raises(NotFound):
+                await aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
+            another = await whole.gateway()
+            clients = [await zk.resume(another.port) for zk in clients]
+            for index, zk in enumerate(clients):
+                assert (await zk.exists(f"/e{index}")).stat.owner == zk.session
+                assert (await zk.set(f"/e{index}", b"x")).error == OK
+
+    run(scenario())
+
+
+def test_a_gateway_that_was_declared_dead_begins_anew(aws: BotoAws) -> None:
+    """It hears so from its beat, drops its clients, and takes them back under another id."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            await zk.create("/lock", flags=EPHEMERAL)
+            id = served.gateway.id
+            await declare(whole.stage.service, aws, id)
+            await zk.until_closed()
+            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            again = await zk.resume(served.port)
+            assert (await again.exists("/lock")).stat.owner == zk.session
+            assert (await again.set("/lock", b"x")).error == OK
+
+    run(scenario())
+
+
+async def declare(service: Any, aws: BotoAws, gateway: str) -> None:
+    await aws.call(
+        "dynamodb",
+        "update_item",
+        TableName=service.sessions,
+        Key={"id": {"S": f"gateway#{gateway}"}, "part": {"S": "gateway"}},
+        UpdateExpression="SET #state = :dead",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":dead": {"S": DEAD}},
+    )
+
+
+def test_a_gateway_that_loses_its_queue_begins_anew(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            await zk.create("/lock", flags=EPHEMERAL)
+            id = served.gateway.id
+            await aws.call("sqs", "delete_queue", QueueUrl=reply_queue_url(whole.stage.service, id))
+            await zk.until_closed()
+            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            again = await zk.resume(served.port)
+            assert (await again.set("/lock", b"x")).error == OK
+
+    run(scenario())
+
+
+def test_a_gateway_that_cannot_beat_says_nothing(aws: BotoAws) -> None:
+    """Others may have taken it for dead by then. When it can again, it goes on, in order."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served, other = await whole.gateway(), await whole.gateway()
+            zk, writer = await served.connect(), await other.connect()
+            await zk.create("/lock", flags=EPHEMERAL)
+            await zk.get("/lock", watch=True)
+            cut, mended = asyncio.Event(), asyncio.Event()
+
+            async def hold(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "update_item" and "beat" in parameters["UpdateExpression"]:
+                    cut.set()
+                    await mended.wait()
+
+            served.tap.before = hold
+            await asyncio.wait_for(cut.wait(), PATIENCE)
+            served.ahead += 6  # more than half of the session timeout
+            said = len(zk.log)
+            await writer.set("/lock", b"x")
+            reply = zk.send(3, b"\0\0\0\5/lock\0")
+            zk.ping()
+            handshake = asyncio.create_task(served.connect())
+            assert (await writer.exists("/lock")).stat.version == 1
+            assert (len(zk.log), zk.pings) == (said, 0)
+            assert not handshake.done()
+            mended.set()
+            assert (await asyncio.wait_for(reply, PATIENCE)).stat.version == 1
+            assert (await handshake).session
+            assert [type(entry).__name__ for entry in zk.log[said:]] == ["Event", "Reply"]
+
+    run(scenario())
+
+
+def test_a_gateway_with_no_ephemerals_hardly_beats(aws: BotoAws) -> None:
+    """Before the first one is sent, its beat is as fast as that session's timeout needs it, and after the last it
+    calms down again."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+
+            async def stands_still() -> int:
+                item = await read_gateway(aws, whole.stage.service, served.gateway.id)
+                assert item is not None
+                return item.timeout
+
+            zk = await served.connect(lasts=4000)
+            await zk.create("/p")
+            assert await stands_still() == 600_000
+            sent: list[int] = []
+
+            async def watch(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message" and parameters["QueueUrl"] == whole.stage.service.requests:
+                    sent.append(await stands_still())
+
+            served.tap.before = watch
+            await zk.create("/e", flags=EPHEMERAL)
+            assert sent == [2000]
+            await zk.close()
+
+            async def calm() -> bool:
+                return await stands_still() == 600_000
+
+            await eventually(calm, "it calms down")
+
+    run(scenario())
+
+
+def test_a_gateway_that_cannot_start_says_why(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = Served(aws, whole.stage)
+
+            async def refuse(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "create_queue":
+                    raise NotFound("sqs", operation, "NoSuchService")
+
+            served.tap.before = refuse
+            with pytest.raises(NotFound):
+                await served.start()
+
+    run(scenario())
