@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.checker import clients, lives, order, reads, storage, watches
+from tests.simulation.checker import clients, lives, order, promptness, reads, storage, watches
 from tests.simulation.checker.model import Model
 from tests.simulation.checker.violation import Violation
 from tests.simulation.harness.history import Call
@@ -48,6 +48,8 @@ def check(run: Run) -> list[Violation]:
         found += clients.check_connection(ordered, shown, connection)
         found += watches.check_watches(fired, wanted, connection)
     found += lives.check_lives(ordered, connections)
+    if run.plan.is_calm:
+        found += promptness.check_promptness(ordered, connections)
     if not run.stuck:
         found += storage.check_storage(model, run.items, run.blobs)
     for workload in run.workloads:

@@ -16,13 +16,26 @@ from faaskeeper.protocol.messages import Request
 from faaskeeper.storage.ledger import Position
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Event
-from faaskeeper.znode.operations import AttachSession, Create, CreateSession, Multi, Operation, Outcome, Reap, SetData
+from faaskeeper.znode.operations import (
+    AttachSession,
+    Create,
+    CreateSession,
+    ExpireSession,
+    Multi,
+    Operation,
+    Outcome,
+    Reap,
+    SetData,
+)
 from tests.simulation.checker.model import Model, timeless
 from tests.simulation.checker.violation import Violation
 from tests.simulation.harness.history import Call
 from tests.simulation.harness.witness import Commit, Sent, Witness, positions
 
-TRUSTED = ("reaper", "janitor")
+_TRUSTED = ("reaper", "janitor")
+"""Functions whose requests may be about anybody's session."""
+_RESERVED = (ExpireSession, Reap)
+"""What only they may ask for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -154,8 +167,10 @@ def _step(
     position, sent, index = entry
     request = sent.message.requests[index]
     call, operation = asked.match(sent, request)
-    by_function = sent.by.startswith(TRUSTED)
-    if _unforeseeable(operation, actual, by_function):
+    by_function = sent.by.startswith(_TRUSTED)
+    if isinstance(operation, _RESERVED) and not by_function:
+        applied = model.refuse(Code.NO_AUTH)
+    elif _unforeseeable(operation, actual):
         applied = model.refuse(actual.code if actual is not None else Code.SESSION_EXPIRED)
     else:
         applied = model.apply(request, operation, sent.message.gateway)
@@ -170,12 +185,12 @@ def _step(
     return step
 
 
-def _unforeseeable(operation: Operation, actual: Outcome | None, by_function: bool) -> bool:
+def _unforeseeable(operation: Operation, actual: Outcome | None) -> bool:
     """Whether it was refused for what the queue does not tell: that its gateway was declared dead, or that by the
     sequencer's clock a znode's time had not come."""
     if isinstance(operation, CreateSession | AttachSession):
         return actual is None or actual.code is Code.SESSION_EXPIRED
-    if isinstance(operation, Reap) and by_function:
+    if isinstance(operation, Reap):
         return actual is None or actual.code is Code.BAD_VERSION
     return False
 

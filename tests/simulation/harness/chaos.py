@@ -23,17 +23,19 @@ class Chaos(StrEnum):
     CLIENT_MOVE = "client moves"
 
 
-_MEAN_INTERVAL = 4.0
 _PAUSES = (0.05, 60.0)
 
 
 class Troubles:
     """``stop`` ends them and mends what can be mended; what they did is in ``done``."""
 
-    def __init__(self, cloud: Cloud, kinds: Sequence[Chaos], slots: Sequence[Slot], clients: Sequence[Client]) -> None:
+    def __init__(
+        self, cloud: Cloud, kinds: Sequence[Chaos], pace: float, slots: Sequence[Slot], clients: Sequence[Client]
+    ) -> None:
         self.done: list[tuple[float, Chaos, str]] = []
         self._cloud = cloud
         self._kinds = sorted(kinds)
+        self._pace = pace
         self._slots = slots
         self._clients = clients
         self._chance: random.Random = cloud.loop.stream("chaos")
@@ -42,7 +44,7 @@ class Troubles:
 
     async def run(self) -> None:
         while self._kinds:
-            await asyncio.sleep(self._chance.expovariate(1 / _MEAN_INTERVAL))
+            await asyncio.sleep(self._chance.expovariate(1 / self._pace))
             self._strike(self._chance.choice(self._kinds))
 
     def mend(self) -> None:

@@ -25,6 +25,8 @@ class Plan:
     timeouts: tuple[int, ...] = (4000, 10_000, 20_000)
     rates: tuple[tuple[Kind, float], ...] = ()
     chaos: tuple[Chaos, ...] = ()
+    pace: float = 4.0
+    """Mean seconds from one trouble to the next (``chaos``)."""
     skip: tuple[int, ...] = ()
     mortal: bool = False
     """Whether the cloud's faults kill and stall gateways too."""
@@ -41,12 +43,18 @@ class Plan:
             operations=chance.choice((10, 20, 40)),
             rates=tuple(Faults.swarm(seed).rates.items()),
             chaos=tuple(kind for kind in Chaos if chance.random() < 0.4),
+            pace=chance.choice((1.0, 4.0, 4.0, 10.0)),
             mortal=chance.random() < 0.2,
         )
 
     @classmethod
     def calm(cls, seed: int) -> Plan:
         return cls(seed)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing is to go wrong."""
+        return not self.rates and not self.chaos
 
     def faults(self) -> Faults:
         return Faults(self.seed, dict(self.rates), skip=self.skip)

@@ -20,6 +20,7 @@ from tests.simulation.cloud import Cloud, Faults, SimulationError
 from tests.simulation.harness.chaos import Chaos, Troubles
 from tests.simulation.harness.client import Client
 from tests.simulation.harness.deployment import Deployment, trusted
+from tests.simulation.harness.forger import Forger
 from tests.simulation.harness.gateways import Slot
 from tests.simulation.harness.history import History
 from tests.simulation.harness.plan import Plan
@@ -92,16 +93,22 @@ class _World:
         ]
         await self._prepare()
         clients = [self._client(f"c{number}") for number in range(plan.clients)]
-        troubles = Troubles(cloud, plan.chaos, self._slots, clients)
+        troubles = Troubles(cloud, plan.chaos, plan.pace, self._slots, clients)
         working = [
             client.process.start(run.workloads[number % len(run.workloads)].run(client, plan.operations))
             for number, client in enumerate(clients)
         ]
         cloud.faults.active = True
         storm = cloud.loop.create_task(troubles.run())
+        forging = [
+            cloud.process("forger").start(Forger(cloud, deployment.service, clients, workload.root).run())
+            for workload in run.workloads
+            if workload.forged
+        ]
         await self._ended(working, clients, STORM)
         cloud.faults.active = False
-        storm.cancel()
+        for task in (storm, *forging):
+            task.cancel()
         troubles.mend()
         run.troubles = troubles.done
         await self._ended(working, clients, CALM)

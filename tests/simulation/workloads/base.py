@@ -22,6 +22,8 @@ class Workload(ABC):
     """
 
     name: ClassVar[str]
+    forged: ClassVar[bool] = False
+    """Whether a forger interferes (``harness.forger``)."""
 
     def __init__(self, root: str, chance: random.Random) -> None:
         self.root = root

@@ -17,6 +17,7 @@ from tests.simulation.workloads.ready import Ready
 from tests.simulation.workloads.registers import Registers
 from tests.simulation.workloads.sequences import Sequences
 from tests.simulation.workloads.transfers import Transfers
+from tests.simulation.workloads.watchers import Watchers
 from tests.simulation.workloads.wide import Wide
 
 CATALOG: dict[str, type[Workload]] = {
@@ -34,6 +35,7 @@ CATALOG: dict[str, type[Workload]] = {
         Registers,
         Sequences,
         Transfers,
+        Watchers,
         Wide,
     )
 }

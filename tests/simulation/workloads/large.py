@@ -9,6 +9,9 @@ from tests.simulation.workloads.base import Workload, attempt, create, must, thi
 
 _NODES = 3
 _LONGEST = 5
+"""Digits of the longest length."""
+_BESIDE = 500
+"""A length that puts data beside the node."""
 
 
 class Large(Workload):
@@ -36,5 +39,5 @@ class Large(Workload):
             await think(client)
 
     def _data(self, client: Client) -> bytes:
-        length = int(10 ** client.chance.uniform(1, _LONGEST))
+        length = int(10 ** client.chance.uniform(1, _LONGEST)) if client.chance.random() < 0.4 else _BESIDE
         return f"{client.name}-{client.chance.getrandbits(40):x}-".encode().ljust(length, b"#")

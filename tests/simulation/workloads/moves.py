@@ -1,5 +1,4 @@
-"""Sessions that go from gateway to gateway with requests under way; and forgers who know a session but not its
-password, or speak for an attachment of the past."""
+"""Sessions that go from gateway to gateway with requests under way, while a forger speaks for them."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ _NODES = 3
 
 class Moves(Workload):
     name = "moves"
+    forged = True
 
     async def prepare(self, client: Client) -> None:
         await super().prepare(client)

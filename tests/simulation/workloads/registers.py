@@ -32,6 +32,8 @@ class Registers(Workload):
 
     async def prepare(self, client: Client) -> None:
         await super().prepare(client)
+        # a gateway that is told of the whole subtree is told of what it forgot to ask for, too
+        self._recursive = self.chance.random() < 0.3
         for number in range(_NAMES):
             await must(client, create(f"{self.root}/{number}"))
 
@@ -80,7 +82,7 @@ class Registers(Workload):
                 return Sync(path)
             case 11:
                 return AddWatch(path, recursive=False)
-            case 12:
+            case 12 if self._recursive:
                 return AddWatch(self.root, recursive=True)
             case _:
                 return RemoveWatches(path, WatcherType.ANY)
