@@ -15,7 +15,8 @@ from faaskeeper.functions.sequencing import Unfinished
 from faaskeeper.protocol.messages import Principal, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import DATA_VERSION
 from faaskeeper.storage.aws import Aws, BotoAws, Response
-from faaskeeper.storage.errors import CancellationReason, Throttled, TransactionCancelled
+from faaskeeper.storage.blobs import blob_key
+from faaskeeper.storage.errors import AccessDenied, CancellationReason, Throttled, TransactionCancelled
 from faaskeeper.storage.queues import reply_queue_url
 from faaskeeper.storage.znodes import (
     EVERYBODY,
@@ -48,10 +49,12 @@ class TestPoison:
             json.dumps({"v": DATA_VERSION, "gateway": "../requests", "principals": [], "requests": []}),
             '{"a":' * 20_000,
             "claim:blobs/that-is-gone",
+            "claim:",
+            f"claim:{'k' * 2000}",
             '"' * 1_000_000,
             "\u4e2d" * 300_000,
         ],
-        ids=["text", "list", "empty", "version", "queue", "deep", "claim", "large", "wide"],
+        ids=["text", "list", "empty", "version", "queue", "deep", "claim", "no claim", "long claim", "large", "wide"],
     )
     def test_a_message_that_is_none(self, aws: BotoAws, body: str) -> None:
         async def scenario() -> None:
@@ -63,6 +66,21 @@ class TestPoison:
             (aside,) = await stage.quarantined()
             assert body.startswith(aside["body"])
             assert aside["reason"]
+
+        run(scenario())
+
+    def test_a_claim_that_s3_does_not_speak_about(self, aws: BotoAws) -> None:
+        """To whoever may not list a bucket, S3 denies access to what is not there."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            await stage.send_raw(f"claim:{blob_key(stage.service, 'messages', '0' * 32)}")
+            (number,) = await stage.send(client.gateway, (client, create("/a")))
+            denied = AccessDenied("s3", "get_object", "AccessDenied", "Access Denied")
+            await stage.drain(stage.sequencer(Failing(aws, lambda _, operation, __: operation == "get_object", denied)))
+            assert (await stage.outcomes(client.gateway, [number]))[number].code is Code.OK
+            assert len(await stage.quarantined()) == 1
 
         run(scenario())
 

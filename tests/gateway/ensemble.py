@@ -7,7 +7,6 @@ can have an Aws of its own that fails or stalls.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -81,6 +80,7 @@ class Served:
         """Seconds by which the gateway's clock is ahead."""
         self.gateway = Gateway(self.tap, stage.service, clock=lambda: boot_time() + self.ahead)
         self._server = Server(self.gateway)
+        self._killed = False
         self.port = 0
 
     async def start(self) -> Served:
@@ -98,6 +98,7 @@ class Served:
             await asyncio.Event().wait()
 
         self.tap.before = silence
+        self._killed = True
         self._server.close()
         for connection in list(self.gateway.connections):
             connection.close()
@@ -106,9 +107,8 @@ class Served:
 
     async def stop(self) -> None:
         self._server.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
-                await self.gateway.stop()
+        if not self._killed:
+            await self.gateway.stop()
 
 
 class Ensemble:

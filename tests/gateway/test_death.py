@@ -193,7 +193,10 @@ def test_a_gateway_that_loses_its_queue_begins_anew(aws: BotoAws) -> None:
             zk = await served.connect()
             await zk.create("/lock", flags=EPHEMERAL)
             id = served.gateway.id
-            await aws.call("sqs", "delete_queue", QueueUrl=reply_queue_url(whole.stage.service, id))
+            url = reply_queue_url(whole.stage.service, id)
+            # what is no reply is dropped, and ends the long poll
+            await aws.call("sqs", "send_message", QueueUrl=url, MessageBody="no reply")
+            await aws.call("sqs", "delete_queue", QueueUrl=url)
             await zk.until_closed()
             await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
             again = await zk.resume(served.port)

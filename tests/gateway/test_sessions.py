@@ -55,6 +55,7 @@ def test_a_client_that_hangs_up_while_it_comes_back(aws: BotoAws) -> None:
                 return session is not None and session.gateway == two.gateway.id
 
             await eventually(attached, "the session is attached")
+            await eventually(lambda: true(len(two.gateway.sessions) == 1), "the gateway knows")
             two.ahead += 60
             await gone(whole, "/lock")
 
@@ -77,6 +78,8 @@ def test_an_expiry_that_is_refused_is_asked_for_again(aws: BotoAws) -> None:
             await zk.hang_up()
             served.ahead += 60
             await asyncio.wait_for(refused.wait(), PATIENCE)
+            await eventually(lambda: true(not any(each.expiring for each in served.gateway.sessions)), "it failed")
+            served.ahead += 60
             await gone(whole, "/lock")
 
     run(scenario())

@@ -104,6 +104,8 @@ def typed_error(service: str, operation: str, error: Exception) -> AwsError:
     if isinstance(error, _NO_CREDENTIALS):
         return AccessDenied(service, operation, NO_CREDENTIALS, str(error))
     if isinstance(error, botocore.exceptions.ParamValidationError):
+        return AwsError(service, operation, "ParamValidation", str(error))
+    if isinstance(error, botocore.exceptions.ParamValidationError):
         return AwsError(service, operation, type(error).__name__, str(error))
     return Unavailable(service, operation, type(error).__name__, str(error))
 

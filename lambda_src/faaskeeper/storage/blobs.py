@@ -14,7 +14,7 @@ from typing import Any
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import get_string, string
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.errors import AccessDenied, AwsError, NotFound
 from faaskeeper.storage.keys import REFERENCE
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import repeat
@@ -43,7 +43,11 @@ async def write_blob(aws: Aws, service: Service, key: str, data: bytes) -> None:
 
 async def read_blob(aws: Aws, service: Service, key: str) -> bytes:
     """Raises NotFound if no znode holds the key any more and the janitor has removed it."""
-    response = await repeat(lambda: aws.call("s3", "get_object", Bucket=service.blobs, Key=key), seconds=20.0)
+    try:
+        response = await repeat(lambda: aws.call("s3", "get_object", Bucket=service.blobs, Key=key), seconds=20.0)
+    except AccessDenied as error:
+        # what S3 says of an object that does not exist to whoever may not list the bucket
+        raise NotFound("s3", "get_object", error.code, f"{key}: {error.message}") from error
     return bytes(response["Body"])
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import uuid4
 
+from faaskeeper.protocol.messages import InvalidMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import blob_key, read_blob, write_blob
@@ -67,10 +69,14 @@ async def _check_in(aws: Aws, service: Service, body: str) -> str:
 
 
 async def check_out(aws: Aws, service: Service, body: str) -> str:
-    """What was sent, of a message's body as it was received. Raises NotFound for a claim nobody keeps any more."""
+    """What was sent, of a message's body as it was received. Raises NotFound for a claim nobody keeps any more, and
+    InvalidMessage for one that nobody can have made."""
     if not body.startswith(_CLAIM):
         return body
-    return (await read_blob(aws, service, body.removeprefix(_CLAIM))).decode()
+    key = body.removeprefix(_CLAIM)
+    if not re.fullmatch(f"{re.escape(blob_key(service, 'messages', ''))}[0-9a-f]{{32}}", key):
+        raise InvalidMessage(f"{key[:200]!r} is no message")
+    return (await read_blob(aws, service, key)).decode()
 
 
 async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> None:
