@@ -29,9 +29,9 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Embedded
     }
     changed = tmp_path_factory.mktemp("assembly")
     for path in assembly.directory.iterdir():
-        if path.name != f"{assembly.stack}.template.json":
+        if path != assembly.template_file:
             (changed / path.name).symlink_to(path)
-    (changed / f"{assembly.stack}.template.json").write_text(json.dumps(template))
+    (changed / assembly.template_file.name).write_text(json.dumps(template))
     with EmbeddedCloud(enforce_permissions=True) as cloud:
         cloud.deploy_assembly(Assembly(changed, assembly.stack), "strict")
         parameter = cloud.session().client("ssm").get_parameter(Name="/faaskeeper/strict")

@@ -140,8 +140,9 @@ class EmbeddedCloud:
         super_digest: str = "",
         **overrides: object,
     ) -> Service:
-        """Deploys a service of that name, or brings it up to date. ``overrides`` are fields of the tier."""
-        assembly = synthesized(name, tier, overrides, super_digest)
+        """Deploys a service of that name, or brings it up to date. ``overrides`` are fields of the tier; without
+        alarms unless they say otherwise, as the emulator has no metrics that could raise one, and no metric math."""
+        assembly = synthesized(name, tier, {"alarms": False} | overrides, super_digest)
         self.deploy_assembly(assembly, f"faaskeeper-{name}", account=account)
         parameter = self.session(account).client("ssm").get_parameter(Name=PARAMETER_PREFIX + name)
         return Service.from_json(parameter["Parameter"]["Value"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -13,35 +14,43 @@ from faaskeeper_client.local.synthesize import Assembly
 
 _LONGEST = 120.0
 _POLL = 0.05
-_CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 
 
 def deploy(session: Any, assembly: Assembly, stack: str, account: str) -> None:
     """Brings ``stack`` to what ``assembly`` describes. Raises CloudError."""
-    template = assembly.template
-    _publish(session, assembly, account)
+    urls = _publish(session, assembly, account)
     cloudformation = session.client("cloudformation")
+    parameters = {
+        "StackName": stack,
+        "TemplateURL": urls[assembly.template_file],  # a template in the request ends at 51,200 bytes
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+    }
     try:
-        cloudformation.create_stack(StackName=stack, TemplateBody=template, Capabilities=_CAPABILITIES)
+        cloudformation.create_stack(**parameters)
         _wait(cloudformation, stack, "CREATE")
     except cloudformation.exceptions.AlreadyExistsException:
         try:
-            cloudformation.update_stack(StackName=stack, TemplateBody=template, Capabilities=_CAPABILITIES)
+            cloudformation.update_stack(**parameters)
             _wait(cloudformation, stack, "UPDATE")
         except botocore.exceptions.ClientError as error:
             if "No updates are to be performed" not in str(error):
                 raise
-    _apply_what_the_emulator_drops(session, json.loads(template), stack)
+    _apply_what_the_emulator_drops(session, json.loads(assembly.template), stack)
 
 
-def _publish(session: Any, assembly: Assembly, account: str) -> None:
+def _publish(session: Any, assembly: Assembly, account: str) -> dict[Path, str]:
+    """The URL of each asset, by its source."""
     s3 = session.client("s3")
+    buckets = {entry["Name"] for entry in s3.list_buckets()["Buckets"]}
+    urls: dict[Path, str] = {}
     for asset in assembly.assets():
         bucket = asset.bucket.replace("${AWS::AccountId}", account).replace("${AWS::Region}", session.region_name)
-        existing = [entry["Name"] for entry in s3.list_buckets()["Buckets"]]
-        if bucket not in existing:
+        if bucket not in buckets:
             s3.create_bucket(Bucket=bucket)
+            buckets.add(bucket)
         s3.put_object(Bucket=bucket, Key=asset.key, Body=asset.content())
+        urls[asset.source] = f"{s3.meta.endpoint_url}/{bucket}/{asset.key}"
+    return urls
 
 
 def _wait(cloudformation: Any, stack: str, what: str) -> None:

@@ -59,22 +59,24 @@ class Assembly:
     stack: str
 
     @property
+    def template_file(self) -> Path:
+        return self.directory / f"{self.stack}.template.json"
+
+    @property
     def template(self) -> str:
-        return self._read(f"{self.stack}.template.json")
+        return self.template_file.read_text()
 
     def assets(self) -> Iterator[Asset]:
-        document: dict[str, Any] = json.loads(self._read(f"{self.stack}.assets.json"))
-        for file in document["files"].values():
-            for destination in file["destinations"].values():
-                source = self.directory / file["source"]["path"]
-                if source.name != f"{self.stack}.template.json":
-                    yield Asset(source, destination["bucketName"], destination["objectKey"])
-
-    def _read(self, name: str) -> str:
+        """The template is one of them."""
         try:
-            return (self.directory / name).read_text()
+            document: dict[str, Any] = json.loads((self.directory / f"{self.stack}.assets.json").read_text())
         except FileNotFoundError as error:
             raise CloudError(f"no stack {self.stack!r} in the cloud assembly {self.directory}") from error
+        for file in document["files"].values():
+            for destination in file["destinations"].values():
+                yield Asset(
+                    self.directory / file["source"]["path"], destination["bucketName"], destination["objectKey"]
+                )
 
 
 def synthesized(name: str, tier: str, overrides: Mapping[str, object], super_digest: str = "") -> Assembly:
