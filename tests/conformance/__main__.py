@@ -1,4 +1,4 @@
-"""``make conformance``: everything that others wrote to judge a ZooKeeper, on FaaSKeeper. Takes about 20 minutes."""
+"""FaaSKeeper before every judge: those that others wrote for any ZooKeeper, and dialogues with a real one beside it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from faaskeeper_client.listening import Address
 from faaskeeper_client.local import EmbeddedCloud
+from tests.conformance.dialogues import dialogues
 from tests.conformance.judges import JudgeFailed, Verdict, fuzz, kazoo, probe
 from tests.conformance.servers import NO_JANITOR, SUPER_DIGEST, NoOracle, Spread, gateways, zookeeper
 
@@ -25,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--operations", type=int, default=10_000, help="of the fuzzer, over all seeds (10000)")
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds (10)")
     parser.add_argument("--seed", type=int, help="the first seed; random if not given")
+    parser.add_argument("--dialogues", type=int, default=500, help="number of random dialogues (500)")
     parser.add_argument("--without-oracle", action="store_true", help="leave out what needs a real ZooKeeper")
     parser.add_argument("--kazoo-logs", type=Path, help="keep the logs of kazoo's suite in this folder")
     options = parser.parse_args(arguments)
@@ -36,22 +39,27 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
         try:
             verdicts.append(judge())
-        except (JudgeFailed, NoOracle) as error:
+        except JudgeFailed as error:
             print(f"{name} could not be heard: {error}", file=sys.stderr, flush=True)
             verdicts.append(None)
 
-    with EmbeddedCloud() as cloud, TemporaryDirectory() as scratch:
+    with ExitStack() as stack:
+        cloud = stack.enter_context(EmbeddedCloud())
         service = cloud.deploy("conformance", account=account, super_digest=SUPER_DIGEST, **NO_JANITOR)
-        with gateways(cloud, service, account, 2) as addresses, Spread(addresses) as both:
-            hear("semantics probe, one gateway", lambda: probe(addresses[0], slow=True))
-            if not options.without_oracle:
-                each = -(-options.operations // options.seeds)
-                seeds = range(seed, seed + options.seeds)
-                hear(
-                    f"fuzzer, two gateways, seeds {seeds[0]} to {seeds[-1]}",
-                    lambda: _fuzz_all(both.address, seeds, each),
-                )
-            hear("kazoo's suite, two gateways", lambda: kazoo(both.address, options.kazoo_logs or Path(scratch)))
+        addresses = stack.enter_context(gateways(cloud, service, account, 2))
+        both = stack.enter_context(Spread(addresses)).address
+        logs = options.kazoo_logs or Path(stack.enter_context(TemporaryDirectory()))
+        hear("semantics probe, one gateway", lambda: probe(addresses[0], slow=True))
+        if not options.without_oracle:
+            try:
+                oracle = stack.enter_context(zookeeper())
+            except NoOracle as error:
+                parser.exit(2, f"{error}\n--without-oracle leaves out what needs a real ZooKeeper\n")
+            seeds = range(seed, seed + options.seeds)
+            each = -(-options.operations // options.seeds)
+            hear(f"fuzzer, two gateways, seeds {seeds[0]} to {seeds[-1]}", lambda: _fuzz_all(oracle, both, seeds, each))
+            hear("dialogues, two gateways", lambda: dialogues(oracle, both, number=options.dialogues))
+        hear("kazoo's suite, two gateways", lambda: kazoo(both, logs))
     heard = [verdict for verdict in verdicts if verdict is not None]
     _print(heard)
     if any(verdict.differences for verdict in heard):
@@ -59,10 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if len(heard) == len(verdicts) else 2
 
 
-def _fuzz_all(endpoint: Address, seeds: range, operations: int) -> Verdict:
+def _fuzz_all(oracle: Address, endpoint: Address, seeds: range, operations: int) -> Verdict:
     """Several fuzzers beside each other, so that their requests meet in the sequencer's batches."""
     began = time.monotonic()
-    with zookeeper() as oracle, ThreadPoolExecutor(_FUZZERS_AT_ONCE) as threads:
+    with ThreadPoolExecutor(_FUZZERS_AT_ONCE) as threads:
         found = list(threads.map(lambda seed: fuzz(oracle, endpoint, seed=seed, operations=operations), seeds))
     return Verdict(
         "fuzzer",

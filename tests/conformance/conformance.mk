@@ -1,4 +1,4 @@
 .PHONY: conformance
 
-conformance: venv ## what others wrote to judge a ZooKeeper, all of it (20 min)
+conformance: venv ## every judge of a ZooKeeper, those of others too (25 min)
 	$(PY) -m tests.conformance $(CONFORMANCE)

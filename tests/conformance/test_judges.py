@@ -1,4 +1,4 @@
-"""The judges that others wrote, as far as CI has time for them; ``make conformance`` hears them out."""
+"""The judges, most of them written by others, as far as CI has time for them; ``make conformance`` hears them out."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from faaskeeper_client.listening import Address
+from tests.conformance.dialogues import dialogues
 from tests.conformance.judges import KIT, accepted_differences, fuzz, kazoo, probe
 
+pytestmark = pytest.mark.timeout(900)  # of which the first run installs the judges
 RECIPES = "test_lock or test_election or test_watchers"
 DIFFERENCES = Path(__file__).parents[2] / "docs" / "differences.md"
 
@@ -29,6 +31,10 @@ def test_semantics(gateway: Address) -> None:
 def test_random_operations(oracle: Address, both_gateways: Address, seed: int) -> None:
     print(f"seed {seed}")
     assert list(fuzz(oracle, both_gateways, seed=seed, operations=300).differences) == []
+
+
+def test_dialogues(oracle: Address, both_gateways: Address) -> None:
+    assert list(dialogues(oracle, both_gateways, number=30).differences) == []
 
 
 def test_recipes_over_two_gateways(both_gateways: Address, tmp_path: Path) -> None:

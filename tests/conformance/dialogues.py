@@ -6,22 +6,22 @@ compared; all kinds of create and of watches; clients that leave, miss something
 
 from __future__ import annotations
 
-import os
+import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
-import pytest
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from faaskeeper_client.listening import Address
-from tests.conformance.dialogue import Ask, Side, without_zxids, zxids
+from tests.conformance.judges import Verdict
+from tests.conformance.sides import Ask, Side, without_zxids, zxids
 
-EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "30"))
 SESSIONS = 2
 
 names = st.sampled_from(("a", "b", "ü"))
@@ -136,6 +136,8 @@ class Away:
     watches: Ask
 
 
+Step: TypeAlias = Burst | Close | Away
+
 sessions = st.integers(0, SESSIONS - 1)
 few_paths = st.lists(good_paths, max_size=2, unique=True).map(tuple)
 some_asks = st.lists(asks, min_size=1, max_size=5).map(tuple)
@@ -170,7 +172,41 @@ EVENT_AMONG_PIPELINED_WRITES = [
 """The event belongs between the replies of writes that the sequencer takes in one batch."""
 
 
-def perform(side: Side, step: Burst | Close | Away) -> list[Any]:
+def dialogues(oracle: Address, endpoint: Address, *, number: int) -> Verdict:
+    """The ``number`` is of random dialogues, each of up to twelve steps; a few that once differed come before."""
+    began = time.monotonic()
+
+    @settings(max_examples=number, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+    @example(dialogue=EVENT_AMONG_PIPELINED_WRITES)
+    @given(dialogue=st.lists(steps, min_size=1, max_size=12))
+    def agree(dialogue: list[Step]) -> None:
+        _compare(oracle, endpoint, dialogue)
+
+    try:
+        agree()
+        differences: tuple[str, ...] = ()
+    except (AssertionError, ExceptionGroup) as error:
+        differences = ("".join(traceback.format_exception(error)),)
+    return Verdict("dialogues", f"{number} dialogues", differences, (), time.monotonic() - began)
+
+
+def _compare(oracle: Address, endpoint: Address, dialogue: list[Step]) -> None:
+    order: set[tuple[int, int]] = set()
+    with _both(oracle, endpoint) as (theirs, ours):
+        for step in dialogue:
+            expected, found = _perform(theirs, step), _perform(ours, step)
+            note(f"{step}\n  ZooKeeper {expected}\n  ours      {found}")
+            assert without_zxids(found) == without_zxids(expected)
+            order.update(zxids(expected, found))
+        expected, found = theirs.tree(), ours.tree()
+        assert without_zxids(found) == without_zxids(expected)
+        order.update(zxids(expected, found))
+    for one, next_one in pairwise(sorted(order)):
+        increase = (one[0] < next_one[0], one[1] < next_one[1])
+        assert increase == (True, True), f"zxids stand in another order: {one}, {next_one}"
+
+
+def _perform(side: Side, step: Step) -> list[Any]:
     match step:
         case Burst(session, burst):
             return [side.say(session, burst), *side.settle()]
@@ -184,34 +220,11 @@ def perform(side: Side, step: Burst | Close | Away) -> list[Any]:
 
 
 @contextmanager
-def both(oracle: Address, ours: Address) -> Iterator[tuple[Side, Side]]:
+def _both(oracle: Address, endpoint: Address) -> Iterator[tuple[Side, Side]]:
     top = f"/dialogue-{uuid4().hex[:12]}"
-    sides = Side(oracle, top, SESSIONS), Side(ours, top, SESSIONS)
+    sides = Side(oracle, top, SESSIONS), Side(endpoint, top, SESSIONS)
     try:
         yield sides
     finally:
         for side in sides:
             side.end()
-
-
-@pytest.mark.timeout(3600)
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@example(dialogue=EVENT_AMONG_PIPELINED_WRITES)
-@given(dialogue=st.lists(steps, min_size=1, max_size=12))
-def test_dialogues(oracle: Address, both_gateways: Address, dialogue: list[Burst | Close | Away]) -> None:
-    order: set[tuple[int, int]] = set()
-    with both(oracle, both_gateways) as (theirs, ours):
-        for step in dialogue:
-            expected, found = perform(theirs, step), perform(ours, step)
-            note(f"{step}\n  ZooKeeper {expected}\n  ours      {found}")
-            assert without_zxids(found) == without_zxids(expected)
-            order.update(zxids(expected, found))
-        expected, found = theirs.tree(), ours.tree()
-        assert without_zxids(found) == without_zxids(expected)
-        order.update(zxids(expected, found))
-    assert all(before[0] < after[0] and before[1] < after[1] for before, after in pairwise(sorted(order)))

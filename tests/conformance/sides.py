@@ -1,8 +1,8 @@
 """Sessions that say the same to two servers, and what each heard, in a form that can be compared.
 
 What must be equal: every frame a session gets, in its order: error codes, paths, data, lists, ACLs, Stats, results of a
-multi, events and their place among the replies. zxids need only be in the same order. Not compared are times (but
-whether ctime is mtime), session ids and passwords, and the zxid of a reply that changed nothing.
+multi, events and their place among the replies. zxids need only be in the same order. Not compared are times (but that
+a node's first change has its ctime), session ids and passwords, and the zxid of a reply that changed nothing.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Side:
         czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, length, children, pzxid = values.stat()
         return (
             *(Zxid(czxid), Zxid(mzxid), Zxid(pzxid)),
-            "ctime is mtime" if ctime == mtime else "ctime is not mtime",
+            ctime == mtime or czxid != mzxid,
             *(version, cversion, aversion, length, children),
             f"owned by {self._names[owner]}" if owner else "",
         )
