@@ -46,6 +46,10 @@ class Fired:
                 for path in ancestors(event.path):
                     self._of[_RECURSIVE, path].append(index)
 
+    def is_told(self, index: int, frame: Notification) -> bool:
+        event = self.events[index]
+        return (event.zxid, event.kind, event.path) == (frame.zxid, frame.kind, frame.path)
+
     def first_after(self, kind: str, path: str, zxid: int) -> int | None:
         """The index of the first event above ``zxid`` that a watch of that kind fires for."""
         return self._from(kind, path, bisect_right(self._zxids, zxid))
@@ -67,6 +71,7 @@ class _Stream:
         self._caller = caller_of(connection.session, "", (("ip", connection.address),))
         self._armed: dict[tuple[str, str], int | None] = {}
         self._due: list[tuple[int, str, str]] = []
+        self._told: set[int] = set()
 
     def arm(self, kind: str, path: str, zxid: int) -> None:
         if (kind, path) not in self._armed:
@@ -87,17 +92,26 @@ class _Stream:
             heapq.heappop(self._due)
         return None
 
-    def take(self, index: int) -> None:
-        """The event at ``index``, the one that is due, came."""
-        while self.due() == index:
-            _, kind, path = heapq.heappop(self._due)
+    def take(self, frame: Notification, *, in_any_order: bool) -> bool:
+        """Whether ``frame`` is the event that is due; ``in_any_order``: or another of the same transaction, as those of
+        watches that setWatches set together come one watch after the other."""
+        due = self.due()
+        if due is None or self._fired.events[due].zxid != frame.zxid:
+            return False
+        alike = [index for index, _, _ in sorted(self._due) if self._fired.is_told(index, frame)]
+        valid = [index for index in alike if any(armed == index for armed in self._armed.values())]
+        if not valid or (valid[0] != due and not in_any_order):
+            return False
+        self._told.add(valid[0])
+        for kind, path in [key for key, index in self._armed.items() if index == valid[0]]:
             del self._armed[kind, path]
             if kind not in _ONE_SHOT:
-                self._expect(kind, path, self._fired.next(kind, path, index))
+                self._expect(kind, path, self._fired.next(kind, path, valid[0]))
+        return True
 
     def _expect(self, kind: str, path: str, index: int | None) -> None:
-        while index is not None and not may_read(self._fired.events[index].acl, self._caller):
-            # nobody is told of what it may not read, but a watch is used up by it
+        while index is not None and (index in self._told or not may_read(self._fired.events[index].acl, self._caller)):
+            # nobody is told of what it may not read, nor twice of what it watches twice; but a watch is used up by it
             if kind in _ONE_SHOT:
                 return
             index = self._fired.next(kind, path, index)
@@ -108,15 +122,13 @@ class _Stream:
 
 def check_watches(fired: Fired, reads: Reads, connection: Connection) -> Iterator[Violation]:
     stream = _Stream(fired, connection)
+    resumed = any(isinstance(call.body, SetWatches) for call in connection.calls)
     early: list[Notification] = []
     for frame in connection.frames:
         due = stream.due()
         event = None if due is None else fired.events[due]
         if isinstance(frame, Notification):
-            if event is not None and (event.zxid, event.kind, event.path) == (frame.zxid, frame.kind, frame.path):
-                assert due is not None
-                stream.take(due)
-            else:
+            if not stream.take(frame, in_any_order=resumed):
                 early.append(frame)
             continue
         zxid = frame.zxid

@@ -220,6 +220,7 @@ _EXPECTED_FAILURES = frozenset(
         "Runtime.ExitError",
         "Sandbox.Timedout",
         "Stalled",
+        "Unfinished",
         "Unavailable",
         "Throttled",
         "Conflict",
