@@ -7,11 +7,13 @@ from faaskeeper_cdk.functions import Functions
 from faaskeeper_cdk.monitoring import InvalidMetric, Monitoring, ServiceMetrics
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.service import CoordinationService
-from faaskeeper_cdk.storage import Storage
+from faaskeeper_cdk.storage import BlobBucket, Storage, SynchronizationTable
 from faaskeeper_cdk.tier import InvalidTier, Tier
+from faaskeeper_cdk.worker import Worker, runtime_code
 
 __all__ = [
     "Access",
+    "BlobBucket",
     "CoordinationService",
     "Discovery",
     "Functions",
@@ -24,5 +26,8 @@ __all__ = [
     "Queues",
     "ServiceMetrics",
     "Storage",
+    "SynchronizationTable",
     "Tier",
+    "Worker",
+    "runtime_code",
 ]

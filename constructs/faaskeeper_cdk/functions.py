@@ -5,21 +5,14 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import aws_cdk as cdk
-import jsii
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-import faaskeeper
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
 from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.journal import PREFIX as JOURNAL_PREFIX
@@ -36,19 +29,15 @@ from faaskeeper_cdk.access import (
     reply_queues_arn,
 )
 from faaskeeper_cdk.queues import Queues
-from faaskeeper_cdk.review import acknowledge, acknowledge_resource
+from faaskeeper_cdk.review import acknowledge
 from faaskeeper_cdk.storage import Storage
 from faaskeeper_cdk.tier import Tier
+from faaskeeper_cdk.worker import Worker, runtime_code
 
-RUNTIME = lambda_.Runtime.PYTHON_3_14
-BATCH_SIZE = 10
-"""The most messages Lambda takes from a FIFO queue at once."""
-TIMER_BATCH_SIZE = 10
 LONGEST_TIMEOUT = 900
 """Of any function, in seconds."""
 WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 LIST_QUEUES = "sqs:ListQueues knows no resources"
-CONSUME = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
 
 
 class Functions(Construct):
@@ -103,7 +92,6 @@ class Functions(Construct):
             loops=True,
         )
         allow(self.sequencer, [*READ, *WRITE], [table.table_arn for table in storage.tables])
-        allow(self.sequencer, CONSUME, [queues.requests.queue_arn])
         allow(
             self.sequencer,
             ["sqs:SendMessage"],
@@ -117,18 +105,7 @@ class Functions(Construct):
             [blobs, storage.blobs.arn_for_objects(f"{JOURNAL_PREFIX}*")],
             because=OWN_BLOBS,
         )
-        self.requests_mapping = self.sequencer.add_event_source_mapping(
-            "Requests",
-            event_source_arn=queues.requests.queue_arn,
-            batch_size=BATCH_SIZE,
-            provisioned_poller_config=(
-                lambda_.ProvisionedPollerConfig(
-                    minimum_pollers=tier.requests_pollers, maximum_pollers=tier.requests_pollers
-                )
-                if tier.requests_pollers
-                else None
-            ),
-        )
+        self.requests_mapping = self.sequencer.take_requests(queues.requests, tier)
 
         self.reaper = self._function("Reaper", "Asks for the expiry of gateways that stopped beating", loops=True)
         allow(
@@ -136,15 +113,9 @@ class Functions(Construct):
             ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"],
             [storage.sessions.table_arn],
         )
-        allow(self.reaper, CONSUME, [queues.timers.queue_arn])
         allow(self.reaper, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         allow(self.reaper, ["s3:PutObject"], [blobs], because=OWN_BLOBS)
-        self.timers_mapping = self.reaper.add_event_source_mapping(
-            "Timers",
-            event_source_arn=queues.timers.queue_arn,
-            batch_size=TIMER_BATCH_SIZE,
-            report_batch_item_failures=True,
-        )
+        self.timers_mapping = self.reaper.take_timers(queues.timers)
 
         self.janitor = self._function("Janitor", "Removes what nobody refers to any more", loops=True)
         allow(
@@ -173,7 +144,7 @@ class Functions(Construct):
         allow(self.janitor, ["sqs:DeleteQueue", "sqs:GetQueueAttributes"], [replies], because=OWN_REPLIES)
         allow(self.janitor, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         # SQS tells who sent a request: only these may ask for an expiry or a removal in nobody's name
-        trusted = ",".join(_role(function).role_id for function in (self.reaper, self.janitor))
+        trusted = ",".join(function.execution_role.role_id for function in (self.reaper, self.janitor))
         self.sequencer.add_environment("TRUSTED_SENDERS", trusted)
         self.janitor_schedule = events.Rule(
             self,
@@ -182,7 +153,7 @@ class Functions(Construct):
             targets=[targets.LambdaFunction(self.janitor, retry_attempts=0)],  # the next run is the retry
         )
 
-        self.emptier: lambda_.Function | None = None
+        self.emptier: Worker | None = None
         if tier.empty_bucket_on_removal:
             self.emptier = self._function(
                 "Emptier", "Empties the bucket when the stack is deleted", timeout=LONGEST_TIMEOUT
@@ -218,7 +189,7 @@ class Functions(Construct):
             acknowledge(self, {"Serverless-LambdaTracing": "costs per request; on in the critical tier"})
 
     @property
-    def all(self) -> tuple[lambda_.Function, ...]:
+    def all(self) -> tuple[Worker, ...]:
         """In no order; the emptier only where the tier asks for it."""
         return tuple(
             function
@@ -235,70 +206,17 @@ class Functions(Construct):
         timeout: int | None = None,
         environment: dict[str, str] | None = None,
         loops: bool = False,
-    ) -> lambda_.Function:
-        """``loops``: timers that re-arm themselves look like runaway recursion to Lambda, which would stop the
-        function after some 16 rounds."""
-        log_group = logs.LogGroup(
-            self,
-            f"{id}Logs",
-            retention=self._tier.log_retention,
-            encryption_key=self._key,
-            removal_policy=RemovalPolicy.DESTROY,
-        )
-        role = iam.Role(self, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
-        if self._tier.tracing:
-            acknowledge_resource(role, "*", "X-Ray's actions know no resources")
-        return lambda_.Function(
+    ) -> Worker:
+        return Worker(
             self,
             id,
             description=f"FaaSKeeper: {description}",
-            code=self._code,
             handler=f"faaskeeper.functions.{id.lower()}.handler",
-            runtime=RUNTIME,
-            architecture=lambda_.Architecture.ARM_64,
-            memory_size=memory or self._tier.worker_memory,
-            timeout=Duration.seconds(timeout or self._tier.worker_timeout),
+            code=self._code,
+            tier=self._tier,
             environment=self._environment | (environment or {}),
-            environment_encryption=self._key,
-            role=role,
-            log_group=log_group,
-            logging_format=lambda_.LoggingFormat.JSON,
-            # START, END and REPORT lines would cost more than the invocation they report
-            system_log_level_v2=lambda_.SystemLogLevel.WARN,
-            application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
-            tracing=lambda_.Tracing.ACTIVE if self._tier.tracing else lambda_.Tracing.DISABLED,
-            recursive_loop=lambda_.RecursiveLoop.ALLOW if loops else None,
+            encryption_key=self._key,
+            memory=memory,
+            timeout=timeout,
+            loops=loops,
         )
-
-
-def _role(function: lambda_.Function) -> iam.Role:
-    assert isinstance(function.role, iam.Role)
-    return function.role
-
-
-def runtime_code() -> lambda_.Code:
-    """The package ``faaskeeper`` and nothing else, wherever it is installed; its hash depends on its text alone."""
-    package = Path(faaskeeper.__file__).parent
-    return lambda_.Code.from_asset(
-        str(package),
-        asset_hash_type=cdk.AssetHashType.OUTPUT,
-        bundling=cdk.BundlingOptions(
-            image=cdk.DockerImage.from_registry("docker-is-never-used"), local=_CopyPackage(package)
-        ),
-    )
-
-
-@jsii.implements(cdk.ILocalBundling)
-class _CopyPackage:
-    def __init__(self, package: Path) -> None:
-        self._package = package
-
-    def try_bundle(self, output_dir: str, *, image: cdk.DockerImage, **_: object) -> bool:
-        shutil.copytree(
-            self._package,
-            Path(output_dir, self._package.name),
-            ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "py.typed"),
-            copy_function=shutil.copyfile,
-        )
-        return True

@@ -1,6 +1,9 @@
-"""Three tables and a bucket: the tree, its sessions, the ledger of commits, and data too large for an item."""
+"""Three tables and a bucket: the tree, its sessions, the ledger of commits, and data too large for an item. And the
+kinds of table and bucket that these are, for whatever else is to be built like this."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from aws_cdk import Duration
 from aws_cdk import aws_dynamodb as dynamodb
@@ -17,13 +20,105 @@ EXPIRY_ATTRIBUTE = "expires"
 """Epoch seconds after which DynamoDB may delete an item of the ledger: event records only."""
 
 
-class Storage(Construct):
-    """``znodes``, ``sessions``, ``ledger`` (on-demand tables) and ``blobs`` (a private, TLS-only bucket).
+class SynchronizationTable(dynamodb.Table):
+    """An on-demand table with the ``keys`` (partition, sort; texts) for items that conditions, transactions and the
+    primitives of ``faaskeeper.storage.primitives`` work on. ``expiry`` names the attribute, if any, with epoch seconds
+    after which DynamoDB may delete an item.
 
-    ``dynamodb.Table`` and not ``TableV2``: an ensemble is never replicated (global tables either evaluate conditions
+    ``dynamodb.Table`` and not ``TableV2``: such a table is never replicated (global tables either evaluate conditions
     in each region for itself or know no transactions), and only ``Table`` takes a customer-managed key in a stack
     that does not know its region.
     """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        keys: tuple[str, str],
+        tier: Tier,
+        encryption_key: kms.IKey | None = None,
+        expiry: str | None = None,
+    ) -> None:
+        partition, sort = keys
+        super().__init__(
+            scope,
+            id,
+            partition_key=dynamodb.Attribute(name=partition, type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name=sort, type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            max_read_request_units=tier.max_read_units,
+            max_write_request_units=tier.max_write_units,
+            time_to_live_attribute=expiry,
+            encryption=(
+                dynamodb.TableEncryption.CUSTOMER_MANAGED if encryption_key else dynamodb.TableEncryption.DEFAULT
+            ),
+            encryption_key=encryption_key,
+            deletion_protection=tier.deletion_protection,
+            point_in_time_recovery_specification=(
+                dynamodb.PointInTimeRecoverySpecification(
+                    point_in_time_recovery_enabled=True, recovery_period_in_days=tier.point_in_time_recovery_days
+                )
+                if tier.point_in_time_recovery_days
+                else None
+            ),
+            removal_policy=tier.removal_policy,
+        )
+        if not tier.point_in_time_recovery_days:
+            acknowledge(self, {"AwsSolutions-DDB3": "a tier whose data may be lost"})
+
+
+class BlobBucket(s3.Bucket):
+    """A private, TLS-only bucket for what is too large for an item or a message, written once under a random name
+    before anything refers to it (claim check). Objects under the prefixes ``passing`` go after a day."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        tier: Tier,
+        encryption_key: kms.IKey | None = None,
+        passing: Sequence[str] = (),
+    ) -> None:
+        kept = tier.point_in_time_recovery_days
+        super().__init__(
+            scope,
+            id,
+            encryption=s3.BucketEncryption.KMS if encryption_key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=encryption_key,
+            bucket_key_enabled=True if encryption_key else None,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            # blobs never change: a version is only ever what a restored table still points to
+            versioned=bool(kept),
+            lifecycle_rules=[
+                *(
+                    s3.LifecycleRule(id=f"expire-{prefix.strip('/')}s", prefix=prefix, expiration=Duration.days(1))
+                    for prefix in passing
+                ),
+                s3.LifecycleRule(
+                    id="expire-what-nothing-can-restore",
+                    abort_incomplete_multipart_upload_after=Duration.days(1),
+                    noncurrent_version_expiration=Duration.days(kept) if kept else None,
+                    expired_object_delete_marker=True if kept else None,
+                ),
+            ],
+            removal_policy=tier.removal_policy,
+        )
+        acknowledge(
+            self,
+            {
+                "AwsSolutions-S1": "only roles of this service reach the objects, and CloudTrail data events show who; "
+                "pass a bucket with server access logs as blobs= where both are wanted"
+            },
+        )
+
+
+class Storage(Construct):
+    """``znodes``, ``sessions``, ``ledger`` (tables) and ``blobs`` (a bucket)."""
 
     def __init__(
         self,
@@ -36,73 +131,18 @@ class Storage(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.encryption_key = encryption_key
-        self.znodes = self._table("Znodes", "znodes", tier)
-        self.sessions = self._table("Sessions", "sessions", tier)
-        self.ledger = self._table("Ledger", "ledger", tier, expiry=EXPIRY_ATTRIBUTE)
-        self.blobs: s3.IBucket = blobs or self._bucket(tier)
 
-        if not tier.point_in_time_recovery_days:
-            acknowledge(self, {"AwsSolutions-DDB3": "a tier whose data may be lost"})
-        acknowledge(
-            self,
-            {
-                "AwsSolutions-S1": "only roles of this service reach the objects, and CloudTrail data events show who; "
-                "pass a bucket with server access logs as blobs= where both are wanted"
-            },
+        def table(id: str, expiry: str | None = None) -> SynchronizationTable:
+            keys = KEY_NAMES[id.lower()]
+            return SynchronizationTable(self, id, keys=keys, tier=tier, encryption_key=encryption_key, expiry=expiry)
+
+        self.znodes = table("Znodes")
+        self.sessions = table("Sessions")
+        self.ledger = table("Ledger", EXPIRY_ATTRIBUTE)
+        self.blobs: s3.IBucket = blobs or BlobBucket(
+            self, "Blobs", tier=tier, encryption_key=encryption_key, passing=[JOURNAL_PREFIX]
         )
 
     @property
-    def tables(self) -> tuple[dynamodb.Table, dynamodb.Table, dynamodb.Table]:
+    def tables(self) -> tuple[SynchronizationTable, SynchronizationTable, SynchronizationTable]:
         return (self.znodes, self.sessions, self.ledger)
-
-    def _table(self, id: str, role: str, tier: Tier, expiry: str | None = None) -> dynamodb.Table:
-        partition, sort = KEY_NAMES[role]
-        return dynamodb.Table(
-            self,
-            id,
-            partition_key=dynamodb.Attribute(name=partition, type=dynamodb.AttributeType.STRING),
-            sort_key=dynamodb.Attribute(name=sort, type=dynamodb.AttributeType.STRING),
-            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            max_read_request_units=tier.max_read_units,
-            max_write_request_units=tier.max_write_units,
-            time_to_live_attribute=expiry,
-            encryption=(
-                dynamodb.TableEncryption.CUSTOMER_MANAGED if self.encryption_key else dynamodb.TableEncryption.DEFAULT
-            ),
-            encryption_key=self.encryption_key,
-            deletion_protection=tier.deletion_protection,
-            point_in_time_recovery_specification=(
-                dynamodb.PointInTimeRecoverySpecification(
-                    point_in_time_recovery_enabled=True, recovery_period_in_days=tier.point_in_time_recovery_days
-                )
-                if tier.point_in_time_recovery_days
-                else None
-            ),
-            removal_policy=tier.removal_policy,
-        )
-
-    def _bucket(self, tier: Tier) -> s3.Bucket:
-        kept = tier.point_in_time_recovery_days
-        return s3.Bucket(
-            self,
-            "Blobs",
-            encryption=s3.BucketEncryption.KMS if self.encryption_key else s3.BucketEncryption.S3_MANAGED,
-            encryption_key=self.encryption_key,
-            bucket_key_enabled=True if self.encryption_key else None,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            # blobs never change: a version is only ever what a restored table still points to
-            versioned=bool(kept),
-            lifecycle_rules=[
-                s3.LifecycleRule(id="expire-journals", prefix=JOURNAL_PREFIX, expiration=Duration.days(1)),
-                s3.LifecycleRule(
-                    id="expire-what-nothing-can-restore",
-                    abort_incomplete_multipart_upload_after=Duration.days(1),
-                    noncurrent_version_expiration=Duration.days(kept) if kept else None,
-                    expired_object_delete_marker=True if kept else None,
-                ),
-            ],
-            removal_policy=tier.removal_policy,
-        )
