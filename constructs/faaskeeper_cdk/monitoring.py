@@ -103,7 +103,12 @@ class ServiceMetrics:
         """Gateways that stopped beating."""
         return self.metric("ExpiredGateways")
 
+    def metric_sessions(self) -> cloudwatch.Metric:
+        """How many there are; no value in minutes without a write."""
+        return self.metric("Sessions", _MAXIMUM)
+
     def metric_expired_sessions(self) -> cloudwatch.Metric:
+        """Sessions that ended because nobody was heard of for their timeout, with a dead gateway or without."""
         return self.metric("ExpiredSessions")
 
     def metric_queue_age(self) -> cloudwatch.Metric:
@@ -303,7 +308,11 @@ class Monitoring(Construct):
                         "Commit latency, ms",
                         [metrics.metric_commit_latency(each) for each in ("p50", "p99", "Maximum")],
                     ),
-                    _graph("Operations a batch", [metrics.metric_batch_size()]),
+                    _graph(
+                        "Operations a batch; messages",
+                        [metrics.metric_batch_size()],
+                        [metrics.metric("Messages", cloudwatch.Stats.AVERAGE)],
+                    ),
                 ],
                 [
                     _graph(
@@ -321,8 +330,9 @@ class Monitoring(Construct):
                         [metrics.metric_queue_depth()],
                     ),
                     _graph(
-                        "Gateways and sessions expired",
+                        "Expired gateways and sessions; sessions",
                         [metrics.metric_expired_gateways(), metrics.metric_expired_sessions()],
+                        [metrics.metric_sessions()],
                     ),
                 ],
                 [
@@ -333,6 +343,19 @@ class Monitoring(Construct):
                         "DynamoDB: throttled, failed", [metrics.metric_table_throttles(), metrics.metric_table_errors()]
                     ),
                     _graph("Dead letters, quarantined", [metrics.metric_dead_letters(), metrics.metric_quarantined()]),
+                ],
+                [
+                    _graph(
+                        "From sending to commit, ms", [metrics.metric_pickup_latency(each) for each in ("p50", "p99")]
+                    ),
+                    _graph("Timers that failed", [metrics.metric("FailedTimers")]),
+                    _graph(
+                        "Removed by the janitor",
+                        [
+                            metrics.metric(each)
+                            for each in ("ReapedZnodes", "RemovedItems", "RemovedBlobs", "RemovedQueues")
+                        ],
+                    ),
                 ],
             ],
         )

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from faaskeeper.functions.cleaning import Janitor
+from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaper import look_at
 from faaskeeper.functions.runtime import milliseconds
 from faaskeeper.functions.sequencer import process_records
@@ -44,6 +45,7 @@ class World:
         self.service = service or _create(session, "world")
         self.now = milliseconds()
         self._sequencer = Sequencer(self.aws, self.service, lambda: self.now)
+        self.reaper_metrics = Metrics()
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
@@ -108,7 +110,7 @@ class World:
             {"messageId": each["MessageId"], "body": each["Body"], "attributes": each["Attributes"]}
             for each in messages
         ]
-        assert await look_at(self.aws, self.service, records) == []
+        assert await look_at(self.aws, self.service, records, self.reaper_metrics) == []
         await self.sequence()
         return len(messages)
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaper import look_at
 from faaskeeper.functions.sequencing import Stalled
 from faaskeeper.storage.aws import Aws, BotoAws, Response
@@ -155,7 +156,7 @@ class Ensemble:
                     "body": message["Body"],
                     "attributes": message["Attributes"],
                 }
-                if not await look_at(aws, service, [record]):
+                if not await look_at(aws, service, [record], Metrics()):
                     await aws.call(
                         "sqs", "delete_message", QueueUrl=service.timers, ReceiptHandle=message["ReceiptHandle"]
                     )

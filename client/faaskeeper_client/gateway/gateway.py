@@ -266,7 +266,7 @@ class Gateway:
         if connection is not None:
             connection.close()
         principal = Principal(session.id, session.epoch, session.password)
-        outcome = self.outbox.submit(principal, CloseSession())
+        outcome = self.outbox.submit(principal, CloseSession(silent=True))
 
         def done(future: asyncio.Future[Outcome]) -> None:
             if not future.cancelled() and future.exception() is None and future.result().code in _SESSION_IS_OVER:

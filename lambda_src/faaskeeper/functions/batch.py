@@ -19,8 +19,10 @@ from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import Event, Identity
 from faaskeeper.znode.operations import (
     AttachSession,
+    CloseSession,
     CreateSession,
     ExpireSession,
+    Operation,
     Outcome,
     Reap,
     UnwatchSubtree,
@@ -59,13 +61,17 @@ class Batch:
 
     ``plan`` is None if nothing changed. ``assumed`` are paths that were taken to be missing: if the commit fails,
     they must be loaded. ``detached`` are the (gateway, session, epoch) that lost their connection
-    to another gateway's request. ``rewatched`` tells that the watches on subtrees changed.
+    to another gateway's request. ``sessions`` is how many more there are after it (fewer, if negative), ``expired``
+    how many ended because nobody was heard of for their timeout. ``rewatched`` tells that the watches on subtrees
+    changed.
     """
 
     entries: list[Entry] = field(default_factory=list[Entry])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     events: list[Event] = field(default_factory=list[Event])
     detached: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
+    sessions: int = 0
+    expired: int = 0
     assumed: frozenset[str] = frozenset()
     rewatched: bool = False
     zxid: int = 0
@@ -132,6 +138,9 @@ def _apply(
             break
         items = more
         batch.detached.extend(_detached(state, fork, entry.gateway))
+        more_sessions = _more_sessions(state, fork)
+        batch.sessions += more_sessions
+        batch.expired += more_sessions < 0 and _expires(entry.request.operation)
         state.merge(fork)
         batch.entries.append(entry)
         batch.outcomes.append(applied.outcome)
@@ -226,6 +235,15 @@ def _items(fork: State, snapshot: Snapshot) -> dict[str, int]:
     for session in fork.sessions_put:
         items[f"session {session}"] = 4
     return items
+
+
+def _more_sessions(state: State, fork: State) -> int:
+    """By how many sessions there are more in ``fork``."""
+    return sum((after is not None) - (state.session(id) is not None) for id, after in fork.sessions_put.items())
+
+
+def _expires(operation: Operation) -> bool:
+    return isinstance(operation, ExpireSession) or (isinstance(operation, CloseSession) and operation.silent)
 
 
 def _detached(state: State, fork: State, gateway: str) -> Iterator[tuple[str, int, int]]:

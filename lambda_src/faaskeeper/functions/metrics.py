@@ -11,7 +11,11 @@ DIMENSION = "Service"
 
 
 class Metrics:
-    """Counts of one invocation, by metric name; ``UNITS`` has the names there are."""
+    """Counts of one invocation, by metric name; ``UNITS`` has the names there are.
+
+    What happened is counted once its success is known, so at most once: of an instance that dies, or whose answer is
+    lost, the repetition finds it done.
+    """
 
     UNITS: Mapping[str, str] = {
         "Messages": "Count",
@@ -25,6 +29,7 @@ class Metrics:
         "QueueAge": "Milliseconds",
         "Quarantined": "Count",
         "FailedTimers": "Count",
+        "Sessions": "Count",
         "ExpiredGateways": "Count",
         "ExpiredSessions": "Count",
         "ReapedZnodes": "Count",
@@ -39,6 +44,11 @@ class Metrics:
     def add(self, name: str, value: int = 1) -> None:
         assert name in self.UNITS, name
         self._values[name] += value
+
+    def set(self, name: str, value: int) -> None:
+        """A level and not a count: the last one stands."""
+        assert name in self.UNITS, name
+        self._values[name] = value
 
     def emit(self, service: str, time: int) -> None:
         """Prints what was counted and begins anew; ``time`` is in ms since the epoch."""

@@ -18,23 +18,22 @@ logger = logging.getLogger(__name__)
 
 def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
     """Reports the messages that failed (partial batch response): the queue brings those back."""
-    failed = run(look_at(aws(), service(), event["Records"]))
-    if failed:
-        metrics = Metrics()
-        metrics.add("FailedTimers", len(failed))
-        metrics.emit(service().name, milliseconds())
+    metrics = Metrics()
+    failed = run(look_at(aws(), service(), event["Records"], metrics))
+    metrics.emit(service().name, milliseconds())
     return {"batchItemFailures": failed}
 
 
-async def look_at(aws: Aws, service: Service, records: list[LambdaEvent]) -> list[LambdaEvent]:
+async def look_at(aws: Aws, service: Service, records: list[LambdaEvent], metrics: Metrics) -> list[LambdaEvent]:
     """The records that failed, as Lambda wants them named."""
     failed: list[LambdaEvent] = []
     for record in records:
         try:
             attributes = record["attributes"]
             waited = int(attributes["ApproximateFirstReceiveTimestamp"]) - int(attributes["SentTimestamp"])
-            await due(aws, service, decode_timer(record["body"]), waited)
+            await due(aws, service, decode_timer(record["body"]), waited, metrics)
         except (InvalidMessage, AwsError):
             logger.exception("timer %s failed", record["messageId"])
+            metrics.add("FailedTimers")
             failed.append({"itemIdentifier": record["messageId"]})
     return failed

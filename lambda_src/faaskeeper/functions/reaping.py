@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from faaskeeper.functions.asking import ask
+from faaskeeper.functions.metrics import Metrics
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, Timer, encode_timer
 from faaskeeper.storage.aws import Aws
@@ -25,19 +26,19 @@ from faaskeeper.znode.operations import ExpireSession
 logger = logging.getLogger(__name__)
 
 
-async def due(aws: Aws, service: Service, timer: Timer, waited: int) -> None:
+async def due(aws: Aws, service: Service, timer: Timer, waited: int, metrics: Metrics) -> None:
     """A timer came due, perhaps late, perhaps not for the first time.
 
     ``waited`` is for how many ms SQS held the message, by its own clock: nobody can make a timer come due before its
     time by sending it without a delay.
     """
     if isinstance(timer, GatewayTimer):
-        await _check_gateway(aws, service, timer, waited)
+        await _check_gateway(aws, service, timer, waited, metrics)
     else:
         await _check_session(aws, service, timer, waited)
 
 
-async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer, waited: int) -> None:
+async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer, waited: int, metrics: Metrics) -> None:
     gateway = await read_gateway(aws, service, timer.gateway)
     if gateway is None:
         return
@@ -45,9 +46,12 @@ async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer, waited
         if gateway.timer != timer.timer:
             return  # a doubled message: the chain goes on elsewhere
         moved = gateway.beat != timer.beat or waited < gateway.timeout
-        if moved or not await declare_dead(aws, service, gateway.gateway, timer.beat):
+        before = None if moved else await declare_dead(aws, service, gateway.gateway, timer.beat)
+        if before is None:
             await _arm_again(aws, service, gateway)
             return
+        if before.alive:
+            metrics.add("ExpiredGateways")
         logger.warning("gateway %s stood still for %d ms at beat %d", gateway.gateway, gateway.timeout, gateway.beat)
     await _end_sessions(aws, service, gateway)
 

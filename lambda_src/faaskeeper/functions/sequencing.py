@@ -178,6 +178,7 @@ class Sequencer:
             tuple(answer for answer in answers if len(ascii(answer)) < _MOST_OUTCOME_BYTES),
             recursive_epoch=batch.zxid if batch.rewatched else head.recursive_epoch,
             detached=tuple(batch.detached),
+            sessions=head.sessions + batch.sessions,
             queue=self._queue,
         )
         if batch.plan.fits:
@@ -187,6 +188,7 @@ class Sequencer:
         if not written:
             return False
         self._count(batch)
+        self.metrics.set("Sessions", following.sessions)
         await self._announcer.announce(batch.zxid, head.zxid, answers, batch.plan.watched, batch.detached)
         return True
 
@@ -252,6 +254,8 @@ class Sequencer:
         failed = sum(outcome.code is not Code.OK for outcome in batch.outcomes)
         if failed:
             self.metrics.add("FailedOperations", failed)
+        if batch.expired:
+            self.metrics.add("ExpiredSessions", batch.expired)
 
     async def _answer_again(self, head: Head, covered: Sequence[Entry]) -> None:
         """Covered requests were applied by an instance that may have died before it answered."""

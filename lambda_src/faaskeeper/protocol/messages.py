@@ -286,6 +286,10 @@ def _unpack_session(password_hash: str, timeout: int) -> CreateSession:
     return CreateSession(_unpack_bytes(password_hash), _number(timeout))
 
 
+def _unpack_close(silent: int = 0) -> CloseSession:
+    return CloseSession(bool(_number(silent)))
+
+
 def _checked(kind: Callable[..., Operation], *types: Callable[[Any], Any]) -> Callable[..., Operation]:
     """``kind`` made of fields that are checked one by one."""
 
@@ -308,7 +312,7 @@ _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[...
     "multi": (Multi, lambda o: [_pack_operation(operation) for operation in o.operations], _unpack_multi),
     "session": (CreateSession, lambda o: [_pack_bytes(o.password_hash), o.timeout], _unpack_session),
     "attach": (AttachSession, lambda o: [o.timeout], _checked(AttachSession, _number)),
-    "close": (CloseSession, lambda _: [], CloseSession),
+    "close": (CloseSession, lambda o: [1] if o.silent else [], _unpack_close),
     "expire": (ExpireSession, lambda o: [o.epoch], _checked(ExpireSession, _number)),
     "reap": (
         Reap,

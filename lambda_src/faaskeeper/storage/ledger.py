@@ -44,8 +44,9 @@ class Head:
     head. ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the
     last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
     ``recursive_epoch`` changes with the set of recursive watches. ``detached`` are the (gateway, session, epoch)
-    whose connections that transaction cut off. ``queue`` names the requests queue that ``applied`` counts in: in a
-    service restored from a backup it is another one, and its positions start anew. ``journal`` and ``journal_step``
+    whose connections that transaction cut off. ``sessions`` is how many there are.
+    ``queue`` names the requests queue that ``applied`` counts in: in a service restored from a backup it is another
+    one, and its positions start anew. ``journal`` and ``journal_step``
     are there while a transaction is carried out in steps (see ``journal``).
     """
 
@@ -57,6 +58,7 @@ class Head:
     floor: int = 0
     recursive_epoch: int = 0
     detached: tuple[tuple[str, int, int], ...] = ()
+    sessions: int = 0
     queue: str = ""
     journal: str = ""
     journal_step: int = 0
@@ -72,6 +74,7 @@ class Head:
             "outcomes": string(_dump([[g, n, *pack_outcome(outcome)] for g, n, outcome in self.outcomes])),
             "recursive_epoch": number(self.recursive_epoch),
             "detached": string(_dump(self.detached)),
+            "sessions": number(self.sessions),
             "queue": string(self.queue),
         }
 
@@ -89,6 +92,7 @@ def head_of(item: Item) -> Head:
         floor=get_number(item, "floor"),
         recursive_epoch=get_number(item, "recursive_epoch"),
         detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),
+        sessions=get_number(item, "sessions"),
         queue=get_string(item, "queue"),
         journal=get_string(item, "journal"),
         journal_step=get_number(item, "journal_step"),

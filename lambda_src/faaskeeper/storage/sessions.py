@@ -115,13 +115,14 @@ async def beat(aws: Aws, service: Service, gateway: str, number_: int, stand_sti
     return item if item is not None and item.alive else None
 
 
-async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int) -> bool:
+async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int) -> GatewayItem | None:
     """Marks the gateway dead if its beat is still ``seen_beat``: its next beat tells it so.
 
-    True also if it was dead already, so that whoever repeats this after a crash goes on to expire its sessions.
+    The gateway as it was before, so that whoever repeats this after a crash goes on to expire its sessions, and who
+    was first finds it alive; None if it has beaten since, or is forgotten.
     """
     try:
-        await repeat(
+        response = await repeat(
             lambda: aws.call(
                 "dynamodb",
                 "update_item",
@@ -131,11 +132,12 @@ async def declare_dead(aws: Aws, service: Service, gateway: str, seen_beat: int)
                 ConditionExpression="#state = :dead OR beat = :beat",
                 ExpressionAttributeNames={"#state": "state"},
                 ExpressionAttributeValues={":dead": string(DEAD), ":beat": number(seen_beat)},
+                ReturnValues="ALL_OLD",
             )
         )
     except ConditionFailed:
-        return False
-    return True
+        return None
+    return gateway_of(gateway, response["Attributes"])
 
 
 async def advance_timer(aws: Aws, service: Service, gateway: str, expected: int) -> None:

@@ -79,7 +79,9 @@ class AttachSession:
 
 @dataclass(frozen=True, slots=True)
 class CloseSession:
-    """By the client, or by its gateway when the client was silent for its timeout. Deletes the ephemerals."""
+    """By the client, or by its gateway, ``silent``, when the client was so for its timeout. Deletes the ephemerals."""
+
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from faaskeeper.functions import janitor, sequencer
 from faaskeeper.functions.cleaning import Janitor
+from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.notifier import notify
 from faaskeeper.functions.reaper import look_at
 from faaskeeper.functions.sequencing import Sequencer
@@ -101,7 +102,7 @@ class Deployment:
 
     def _start_reaper(self, instance: Instance) -> Handler:
         async def handle(event: Any, context: Context) -> Any:
-            return {"batchItemFailures": await look_at(instance.aws, self.service, event["Records"])}
+            return {"batchItemFailures": await look_at(instance.aws, self.service, event["Records"], Metrics())}
 
         return handle
 

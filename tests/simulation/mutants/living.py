@@ -123,9 +123,9 @@ def a_lost_beat_leaves_the_old_timeout() -> Iterator[None]:
 def timers_compare_nothing() -> Iterator[None]:
     real = reaping._check_gateway
 
-    async def check(aws: Any, service: Any, timer: Any, waited: int) -> None:
+    async def check(aws: Any, service: Any, timer: Any, waited: int, metrics: Any) -> None:
         found = await reaping.read_gateway(aws, service, timer.gateway)
-        await real(aws, service, replace(timer, beat=found.beat) if found else timer, waited)
+        await real(aws, service, replace(timer, beat=found.beat) if found else timer, waited, metrics)
 
     with patch.object(reaping, "_check_gateway", check):
         yield
@@ -157,9 +157,9 @@ def sessions_expire_before_their_gateway_is_dead() -> Iterator[None]:
         found = await real(aws, service, gateway)
         return replace(found, alive=False) if found and gateway in condemned else found
 
-    async def declare(aws: Any, service: Any, gateway: str, beat: int) -> bool:
+    async def declare(aws: Any, service: Any, gateway: str, beat: int) -> GatewayItem | None:
         condemned.add(gateway)
-        return True
+        return await real(aws, service, gateway)
 
     condemned: set[str] = set()
     real = reaping.read_gateway
