@@ -34,7 +34,7 @@ from faaskeeper.storage.ledger import Head, read_events, read_head
 from faaskeeper.storage.queues import REQUEST_GROUP, check_out, reply_queue_name, reply_queue_url
 from faaskeeper.storage.sessions import beat, list_ephemerals, read_session
 from faaskeeper.storage.znodes import Listing, NodeItem, read_children, read_node
-from faaskeeper.znode.model import OPEN_ACL, Event, Session, Znode
+from faaskeeper.znode.model import OPEN_ACL, Data, Event, Session, Znode
 from faaskeeper.znode.operations import Create, CreateSession, Operation, Outcome
 
 T = TypeVar("T")
@@ -409,7 +409,7 @@ class Counting:
         return await self._aws.call(service, operation, **parameters)
 
 
-def create(path: str, data: bytes = b"", flags: int = 0) -> Create:
+def create(path: str, data: Data = b"", flags: int = 0) -> Create:
     return Create(path, data, OPEN_ACL, flags)
 
 

@@ -13,7 +13,7 @@ from faaskeeper.functions.chores import MARKERS_PER_STEP
 from faaskeeper.functions.cleaning import Janitor
 from faaskeeper.storage.attributes import get_number, get_set, number, string
 from faaskeeper.storage.aws import Aws, Response
-from faaskeeper.storage.blobs import blob_key, write_blob
+from faaskeeper.storage.blobs import data_key, write_blob
 from faaskeeper.storage.errors import AccessDenied
 from faaskeeper.storage.keys import due_key, head_key, janitor_key, node_key, session_key
 from faaskeeper.storage.ledger import raise_floor, read_head
@@ -513,7 +513,7 @@ class TestBlobs:
         return {each["Key"] for each in listed.get("Contents", [])}
 
     async def put(self, world: World, name: str) -> Blob:
-        key = blob_key(world.service, "home", name)
+        key = data_key(world.service, "home", ord(name))
         await write_blob(world.aws, world.service, key, b"data")
         return Blob(key, 4)
 

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.blobs import data_key
+from faaskeeper.storage.commit import item_size
 from faaskeeper.storage.znodes import WATCH_DATA, register_watch
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import OPEN_ACL
+from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Permission
 from faaskeeper.znode.operations import CloseSession, Create, Delete, Multi, SetData
 
 from .stage import COMMIT, Dying, Failing, Killed, Stage, Stalling, calls, create, run
@@ -116,6 +118,56 @@ def test_what_dynamodb_would_refuse_is_refused_whole(aws: BotoAws) -> None:
         assert outcome.code is Code.SYSTEM_ERROR
         assert after.code is Code.OK
         assert await stage.children("/") == ["after", "zookeeper"]
+
+    run(scenario())
+
+
+def test_what_would_make_an_item_too_large_together_with_what_it_holds(aws: BotoAws) -> None:
+    """Else no step of the journal could be carried out any more, and nothing behind it."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws, inline_limit=350_000, blob_limit=350_000)
+        client = await stage.client()
+        acl = tuple(Acl(Permission.ALL, "digest", f"{number}:{'x' * 1000}") for number in range(200))
+        await stage.do(client, Create("/big", b"", (*OPEN_ACL, *acl)))
+        many = Multi((*(create(f"/n{number}") for number in range(60)), SetData("/big", b"x" * 220_000)))
+        outcome, after = await stage.do(client, many, create("/after"))
+        assert outcome.code is Code.SYSTEM_ERROR
+        assert after.code is Code.OK
+        assert await stage.children("/") == ["after", "big", "zookeeper"]
+
+    run(scenario())
+
+
+def test_two_znodes_with_the_same_data_in_the_bucket(aws: BotoAws) -> None:
+    """DynamoDB takes no two writes of one item, here the data's reference."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        blob = Blob(data_key(stage.service, client.gateway.id, 0), 50_000)
+        many = Multi(tuple(create(f"/n{number}", blob) for number in range(60)))
+        outcome, after = await stage.do(client, many, create("/after"))
+        assert outcome.code is Code.SYSTEM_ERROR
+        assert after.code is Code.OK
+
+    run(scenario())
+
+
+def test_what_is_too_large_to_be_read_at_once_is_not_written_at_once(aws: BotoAws) -> None:
+    """DynamoDB reads at most 4 MB in a transaction (TransactGetItems), whatever part of it was written, and so the head
+    and its keys are read by whoever has to know whether they are complete."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        acl = tuple(Acl(Permission.ALL, "digest", f"{number}:{'x' * 1000}") for number in range(250))
+        for name in "abcdefghijklmnopqr":
+            await stage.do(client, Create(f"/{name}", b"", (*OPEN_ACL, *acl)))
+        await stage.do(client, *(SetData(f"/{name}", b"new") for name in "abcdefghijklmnopqr"))
+        head = await stage.head()
+        read = await asyncio.gather(*(stage.item(key.partition) for key in head.keys if key.table == "znodes"))
+        assert sum(item_size(item.attributes) for item in read) < 4_000_000
 
     run(scenario())
 

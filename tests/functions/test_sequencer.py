@@ -15,7 +15,7 @@ from faaskeeper.functions.sequencing import Unfinished
 from faaskeeper.protocol.messages import Principal, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import DATA_VERSION
 from faaskeeper.storage.aws import Aws, BotoAws, Response
-from faaskeeper.storage.blobs import blob_key
+from faaskeeper.storage.blobs import blob_key, data_key, write_blob
 from faaskeeper.storage.errors import AccessDenied, CancellationReason, Throttled, TransactionCancelled
 from faaskeeper.storage.queues import reply_queue_url
 from faaskeeper.storage.znodes import (
@@ -27,7 +27,7 @@ from faaskeeper.storage.znodes import (
     register_watch,
 )
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import OPEN_ACL, EventKind
+from faaskeeper.znode.model import OPEN_ACL, Blob, EventKind
 from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, Multi, Operation, SetData
 
 from .stage import COMMIT, Counting, Failing, Gateway, Stage, calls, create, run
@@ -81,6 +81,34 @@ class TestPoison:
             await stage.drain(stage.sequencer(Failing(aws, lambda _, operation, __: operation == "get_object", denied)))
             assert (await stage.outcomes(client.gateway, [number]))[number].code is Code.OK
             assert len(await stage.quarantined()) == 1
+
+        run(scenario())
+
+    def test_a_claim_on_what_is_no_text(self, aws: BotoAws) -> None:
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            key = blob_key(stage.service, "messages", "0" * 32)
+            await write_blob(aws, stage.service, key, b"\xff")
+            await stage.send_raw(f"claim:{key}")
+            (outcome,) = await stage.do(client, create("/a"))
+            assert outcome.code is Code.OK
+            assert len(await stage.quarantined()) == 1
+
+        run(scenario())
+
+    @pytest.mark.parametrize("length", [1, -1, 1 << 31])
+    def test_data_that_the_gateway_cannot_have_put_into_the_bucket(self, aws: BotoAws, length: int) -> None:
+        """Its key could be one that no item can have, and its length one that no reply can tell."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            other = data_key(stage.service, "other" if length == 1 else client.gateway.id, 0)
+            many = Multi((*(create(f"/n{number}") for number in range(60)), create("/a", Blob(other, length))))
+            outcomes = await stage.do(client, many, create("/a", Blob(other, length)), create("/b"))
+            assert [outcome.code for outcome in outcomes] == [Code.BAD_ARGUMENTS, Code.BAD_ARGUMENTS, Code.OK]
+            assert await stage.children("/") == ["b", "zookeeper"]
 
         run(scenario())
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from faaskeeper.protocol.messages import Principal, ReplyMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws, Bounded
-from faaskeeper.storage.blobs import blob_key, write_blob
+from faaskeeper.storage.blobs import data_key, write_blob
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.retry import delay
 from faaskeeper.storage.znodes import unregister_watch
@@ -187,7 +187,7 @@ class Gateway:
     async def _blob(self, data: Data) -> Data:
         if not isinstance(data, bytes) or len(data) <= self.service.blob_limit:
             return data
-        key = blob_key(self.service, self.id, f"{self.entropy.getrandbits(128):032x}")
+        key = data_key(self.service, self.id, self.entropy.getrandbits(128))
         await write_blob(self._bulk, self.service, key, data)
         return Blob(key, len(data))
 

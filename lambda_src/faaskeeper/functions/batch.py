@@ -10,21 +10,25 @@ from hashlib import sha256
 from faaskeeper.protocol.messages import Principal, Request
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.blobs import is_data_key
 from faaskeeper.storage.commit import Plan, plan
 from faaskeeper.storage.ledger import Head, Position
 from faaskeeper.storage.loading import Moved, Snapshot, Wanted, load
 from faaskeeper.znode.acl import Caller, digest_id
 from faaskeeper.znode.apply import Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import Event, Identity
+from faaskeeper.znode.model import Blob, Event, Identity
 from faaskeeper.znode.operations import (
     AttachSession,
     CloseSession,
+    Create,
     CreateSession,
     ExpireSession,
+    Multi,
     Operation,
     Outcome,
     Reap,
+    SetData,
     UnwatchSubtree,
     WatchSubtree,
 )
@@ -131,7 +135,7 @@ def _apply(
         by = entry.request.principal, entry.gateway
         if by not in callers:
             callers[by] = caller_of(*by, service.super_digest)
-        applied = _outcome(fork, entry, callers[by], snapshot, batch.zxid, time)
+        applied = _outcome(service, fork, entry, callers[by], snapshot, batch.zxid, time)
         outcome_bytes += 100 + 200 * len(applied.outcome.results or ())
         more = items | _items(fork, snapshot)
         if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES):
@@ -170,7 +174,9 @@ def caller_of(principal: Principal, gateway: str, super_digest: str) -> Caller:
     return Caller(principal.session, gateway, identities, superuser)
 
 
-def _outcome(fork: State, entry: Entry, caller: Caller, snapshot: Snapshot, zxid: int, time: int) -> Applied:
+def _outcome(
+    service: Service, fork: State, entry: Entry, caller: Caller, snapshot: Snapshot, zxid: int, time: int
+) -> Applied:
     operation = entry.request.operation
     principal = entry.request.principal
     try:
@@ -180,6 +186,9 @@ def _outcome(fork: State, entry: Entry, caller: Caller, snapshot: Snapshot, zxid
             raise ZnodeError(Code.SESSION_EXPIRED, f"gateway {entry.gateway} is not alive")
         if isinstance(operation, _RESERVED) and not entry.trusted:
             raise ZnodeError(Code.NO_AUTH, "only the service's own functions may ask for this")
+        for blob in _blobs(operation):
+            if not is_data_key(service, entry.gateway, blob.key) or not 0 <= blob.length < 1 << 31:
+                raise ZnodeError(Code.BAD_ARGUMENTS, f"{blob} is no data of gateway {entry.gateway}")
         if not isinstance(operation, _UNPROVEN):
             admit(
                 fork,
@@ -196,6 +205,13 @@ def _outcome(fork: State, entry: Entry, caller: Caller, snapshot: Snapshot, zxid
     except Exception:
         logger.exception("request %d of gateway %s failed", entry.request.number, entry.gateway)
         return Applied(Outcome(Code.SYSTEM_ERROR, zxid), changed=False)
+
+
+def _blobs(operation: Operation) -> Iterator[Blob]:
+    """The data in the bucket that the operation names."""
+    for each in operation.operations if isinstance(operation, Multi) else (operation,):
+        if isinstance(each, Create | SetData) and isinstance(each.data, Blob):
+            yield each.data
 
 
 def _wanted(entry: Entry) -> Wanted:

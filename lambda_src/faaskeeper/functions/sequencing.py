@@ -181,6 +181,8 @@ class Sequencer:
             sessions=head.sessions + batch.sessions,
             queue=self._queue,
         )
+        if not batch.plan.storable:
+            raise Rejected("an item would be larger than DynamoDB takes, or two things in one")
         if batch.plan.fits:
             written = await self._write(transaction(self._service, batch.plan, head, following), following)
         else:
@@ -197,8 +199,8 @@ class Sequencer:
         whoever next looks for the head carries on."""
         journal = journal_of(f"{PREFIX}{head.zxid}-{uuid4().hex}", planned, head)
         # once it is begun there is no way back
-        if not planned.storable or item_size(journal.head) > MOST_ITEM_BYTES:
-            raise Rejected("an item would be larger than DynamoDB takes")
+        if item_size(journal.head) > MOST_ITEM_BYTES:
+            raise Rejected("the head would be larger than DynamoDB takes")
         await write_journal(self._aws, self._service, journal)
         begun = replace(previous, journal=journal.key)
         if not await self._write(opening(self._service, planned, previous, journal), begun):

@@ -7,6 +7,7 @@ that could still give it one, can go.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,16 @@ class StoredBlob:
 def blob_key(service: Service, *names: str) -> str:
     """Begins with the service's name, so that services with different names can share a bucket."""
     return "/".join((f"{PREFIX}{service.name}", *names))
+
+
+def data_key(service: Service, gateway: str, number: int) -> str:
+    """Of a znode's data; ``number`` is a random one of 128 bits."""
+    return blob_key(service, gateway, f"{number:032x}")
+
+
+def is_data_key(service: Service, gateway: str, key: str) -> bool:
+    """Whether ``gateway`` can have put a znode's data there."""
+    return re.fullmatch(f"{re.escape(blob_key(service, gateway, ''))}[0-9a-f]{{32}}", key) is not None
 
 
 async def write_blob(aws: Aws, service: Service, key: str, data: bytes) -> None:

@@ -51,8 +51,8 @@ MOST_BYTES = 3_500_000
 """Of one transaction; DynamoDB's limit is 4 MB, counted its own way."""
 MOST_KEY_BYTES = 200_000
 """Of the keys that the head lists; an item ends at 400 KB."""
-MOST_ITEM_BYTES = 390_000
-"""Of one item; DynamoDB's limit is 400 KB."""
+MOST_ITEM_BYTES = 400_000
+"""Of one item; DynamoDB's limit is 409,600, and watches may be registered until the commit."""
 
 _FIRES: Mapping[EventKind, tuple[str, ...]] = {
     EventKind.CREATED: (WATCH_DATA,),
@@ -74,7 +74,9 @@ class Watched:
 
 @dataclass(slots=True)
 class Plan:
-    """The writes of one transaction without the head: ``keys`` and ``actions`` in step."""
+    """The writes of one transaction without the head: ``keys`` and ``actions`` in step with ``sizes``, the bytes of
+    each item as it will be: what is not written anew counts too, for the item and for whoever reads them all at once.
+    """
 
     keys: list[Key] = field(default_factory=list[Key])
     actions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -93,8 +95,8 @@ class Plan:
 
     @property
     def storable(self) -> bool:
-        """Whether each of its items is one that DynamoDB takes."""
-        return max(self.sizes, default=0) < MOST_ITEM_BYTES
+        """Whether each of its items is one that DynamoDB takes, and written once."""
+        return max(self.sizes, default=0) < MOST_ITEM_BYTES and len(set(self.keys)) == len(self.keys)
 
 
 def plan(
@@ -266,7 +268,8 @@ class _Writer:
             update["ExpressionAttributeNames"] = names
         if values:
             update["ExpressionAttributeValues"] = values
-        self._add(key, "Update", update, item_size(changed))
+        kept = {name: value for name, value in item.attributes.items() if name not in removed}
+        self._add(key, "Update", update, item_size({**kept, **new}))
         return watched
 
     def edge(self, path: str, before: Znode | None, after: Znode | None) -> None:
@@ -381,7 +384,6 @@ def item_size(attributes: Item) -> int:
     total = 0
     for name, value in attributes.items():
         kind, content = next(iter(value.items()))
-        if kind == "S":
-            content = content.encode()
-        total += len(name) + (len(content) if kind in ("S", "B", "N") else 100)
+        texts = content if kind == "SS" else [content if kind in ("S", "B", "N") else ""]
+        total += len(name) + sum(len(text if isinstance(text, bytes) else text.encode()) for text in texts)
     return total

@@ -76,7 +76,10 @@ async def check_out(aws: Aws, service: Service, body: str) -> str:
     key = body.removeprefix(_CLAIM)
     if not re.fullmatch(f"{re.escape(blob_key(service, 'messages', ''))}[0-9a-f]{{32}}", key):
         raise InvalidMessage(f"{key[:200]!r} is no message")
-    return (await read_blob(aws, service, key)).decode()
+    try:
+        return (await read_blob(aws, service, key)).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidMessage(f"{key}: {error}") from error
 
 
 async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> None:
