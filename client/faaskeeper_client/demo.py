@@ -228,6 +228,7 @@ class _Process:
         self._name = name
         self._process = subprocess.Popen(
             [sys.executable, "-m", "faaskeeper_client.demo", "--candidate", name, hosts],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -267,8 +268,9 @@ def _candidates(hosts: Iterable[str]) -> Generator[Callable[[str, str], _Process
 
 def _candidate(name: str, hosts: str) -> None:
     """Waits to lead, says so, and leads for as long as it lives."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     client = KazooClient(hosts, timeout=_SESSION_TIMEOUT)
-    client.start()
+    client.start(_LONGEST)
     election = client.Election("/app/leader", name)
     if election.contenders():
         print("waits", flush=True)
@@ -278,6 +280,12 @@ def _candidate(name: str, hosts: str) -> None:
         threading.Event().wait()
 
     election.run(lead)
+
+
+def _end_with_parent() -> None:
+    """A parent that is interrupted before it knows of this process cannot kill it, but it closes our input."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 @contextmanager
