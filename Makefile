@@ -5,7 +5,7 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node demo bench test lint synth local clean
+.PHONY: help venv node demo bench latency test lint synth local clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -20,8 +20,9 @@ demo: venv ## a live scenario with stock kazoo on an embedded cloud
 local: venv ## everything on this machine, for ZooKeeper clients on 127.0.0.1:2181
 	@.venv/bin/faaskeeper local
 
+# most tests wait for an emulator most of the time; a file's tests share what is deployed for them
 test: lint node ## lint, types and all tests
-	$(PY) -m pytest $(PYTEST)
+	$(PY) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: venv
 	$(PY) -m ruff check .
@@ -30,6 +31,9 @@ lint: venv
 
 bench: venv ## what each operation costs, counted
 	@$(PY) -m bench.operations 2>/dev/null | grep -v '"_aws"'
+
+latency: venv ## how long operations take at AWS's measured latencies, in virtual time
+	@$(PY) -m bench.latency
 
 synth: venv node ## the CloudFormation template of every tier, in cdk.out/TIER
 	for tier in development standard critical; do \
