@@ -21,15 +21,13 @@ from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge_resource
 from faaskeeper_cdk.storage import Storage
 
-READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
+READ = ("dynamodb:GetItem", "dynamodb:Query")
 WATCH_ATTRIBUTES = ("path", "part", "watch_data", "watch_child", "watch_stay")
 LIVENESS_ATTRIBUTES = ("id", "part", "beat", "timeout")
 REPLY_ACTIONS = (
     "sqs:CreateQueue",
     "sqs:DeleteMessage",
     "sqs:DeleteQueue",
-    "sqs:GetQueueAttributes",
-    "sqs:GetQueueUrl",
     "sqs:ReceiveMessage",
 )
 OWN_REPLIES = "gateways come and go, and each makes a reply queue of its own under the service's prefix"
@@ -44,6 +42,9 @@ KEY_ACTIONS = (
     "kms:ReEncryptTo",
 )
 """What DynamoDB's guide asks of a table's users, spelled out; it contains what SQS and S3 ask."""
+
+
+NO_RESOURCES = "IAM knows no resources for CloudWatch's metrics"
 
 
 class InvalidSubtree(ValueError):
@@ -134,6 +135,21 @@ class Access:
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._service.reply_prefix)], because=OWN_REPLIES)
         allow(grantee, ["s3:PutObject"], [blobs_arn(storage, self._service)], because=OWN_BLOBS)
+
+    def grant_admin(self, grantee: iam.IGrantable) -> None:
+        """What the command line asks of an operator: ``faaskeeper status`` and ``sessions``. It says nothing of the
+        tree's data, for which there are ``grant_read`` and ``grant_client``."""
+        storage, queues = self._storage, self._queues
+        allow(grantee, ["ssm:GetParameter"], [self._parameter.parameter_arn])
+        allow(grantee, ["dynamodb:GetItem"], [storage.ledger.table_arn])
+        allow(grantee, ["dynamodb:Scan"], [storage.sessions.table_arn])
+        allow(
+            grantee,
+            ["sqs:GetQueueAttributes"],
+            [queue.queue_arn for queue in (queues.requests, queues.timers, queues.dead_letters)],
+        )
+        allow(grantee, ["cloudwatch:GetMetricStatistics"], ["*"], because=NO_RESOURCES)
+        allow_key(grantee, storage.encryption_key)
 
 
 Conditions = dict[str, dict[str, object]]

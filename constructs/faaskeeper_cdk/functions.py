@@ -11,6 +11,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
@@ -42,9 +43,11 @@ LIST_QUEUES = "sqs:ListQueues knows no resources"
 
 class Functions(Construct):
     """``sequencer`` (commits batches of ``requests``), ``notifier`` (large fan-outs, invoked by the sequencer),
-    ``reaper`` (timers that come due) and ``janitor`` (on a schedule), each with its own role and log group.
+    ``reaper`` (timers that come due) and ``janitor`` (on a schedule), each with its own role and, unless ``log_group``
+    is one for all, its own log group.
 
-    ``service`` is the description the functions are started with.
+    ``service`` is the description the functions are started with. ``emptier`` and ``emptying``, the custom resource
+    that it serves, are None unless the tier asks for them.
     """
 
     def __init__(
@@ -57,10 +60,12 @@ class Functions(Construct):
         storage: Storage,
         queues: Queues,
         encryption_key: kms.IKey | None = None,
+        log_group: logs.ILogGroup | None = None,
     ) -> None:
         super().__init__(scope, id)
         self._tier = tier
         self._key = encryption_key
+        self._log_group = log_group
         self._code = runtime_code()
         self._environment = {ENVIRONMENT_VARIABLE: service.to_json()}
         replies = reply_queues_arn(self, service.reply_prefix)
@@ -70,7 +75,7 @@ class Functions(Construct):
         allow(self.notifier, ["sqs:SendMessage"], [replies, queues.dead_letters.queue_arn], because=OWN_REPLIES)
         allow(self.notifier, ["sqs:ListQueues"], ["*"], because=LIST_QUEUES)
         allow(self.notifier, ["s3:PutObject"], [blobs], because=OWN_BLOBS)
-        lambda_.CfnEventInvokeConfig(
+        self.notifier_retries = lambda_.CfnEventInvokeConfig(
             self,
             "NotifierRetries",
             function_name=self.notifier.function_name,
@@ -91,7 +96,7 @@ class Functions(Construct):
             environment={"NOTIFIER_FUNCTION": self.notifier.function_name},
             loops=True,
         )
-        allow(self.sequencer, [*READ, *WRITE], [table.table_arn for table in storage.tables])
+        allow(self.sequencer, [*READ, "dynamodb:BatchGetItem", *WRITE], [table.table_arn for table in storage.tables])
         allow(
             self.sequencer,
             ["sqs:SendMessage"],
@@ -154,6 +159,7 @@ class Functions(Construct):
         )
 
         self.emptier: Worker | None = None
+        self.emptying: cdk.CustomResource | None = None
         if tier.empty_bucket_on_removal:
             self.emptier = self._function(
                 "Emptier", "Empties the bucket when the stack is deleted", timeout=LONGEST_TIMEOUT
@@ -165,7 +171,7 @@ class Functions(Construct):
                 [storage.blobs.arn_for_objects("*")],
                 because="the bucket is emptied before the stack deletes it",
             )
-            cdk.CustomResource(
+            self.emptying = cdk.CustomResource(
                 self,
                 "EmptyBlobs",
                 resource_type="Custom::FaaSKeeperEmptyBucket",
@@ -216,6 +222,7 @@ class Functions(Construct):
             tier=self._tier,
             environment=self._environment | (environment or {}),
             encryption_key=self._key,
+            log_group=self._log_group,
             memory=memory,
             timeout=timeout,
             loops=loops,

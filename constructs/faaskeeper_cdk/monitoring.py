@@ -111,6 +111,34 @@ class ServiceMetrics:
         """Sessions that ended because nobody was heard of for their timeout, with a dead gateway or without."""
         return self.metric("ExpiredSessions")
 
+    def metric_messages(self) -> cloudwatch.Metric:
+        """Requests taken from the queue; each carries one operation and more."""
+        return self.metric("Messages")
+
+    def metric_transactions(self) -> cloudwatch.Metric:
+        """Transactions committed or tried."""
+        return self.metric("Transactions")
+
+    def metric_failed_timers(self) -> cloudwatch.Metric:
+        """Timers that the reaper could not look at and left in the queue."""
+        return self.metric("FailedTimers")
+
+    def metric_reaped_znodes(self) -> cloudwatch.Metric:
+        """Container and TTL znodes that the janitor had deleted."""
+        return self.metric("ReapedZnodes")
+
+    def metric_removed_items(self) -> cloudwatch.Metric:
+        """Tombstones, placeholders and the like that the janitor removed."""
+        return self.metric("RemovedItems")
+
+    def metric_removed_blobs(self) -> cloudwatch.Metric:
+        """Objects that no znode refers to any more."""
+        return self.metric("RemovedBlobs")
+
+    def metric_removed_queues(self) -> cloudwatch.Metric:
+        """Reply queues that gateways left behind."""
+        return self.metric("RemovedQueues")
+
     def metric_queue_age(self) -> cloudwatch.Metric:
         """Age of the oldest request, in seconds. SQS leaves out what was received three times and more."""
         return self.queues.requests.metric_approximate_age_of_oldest_message(period=MINUTE, statistic=_MAXIMUM)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from aws_cdk import Names, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -27,12 +28,15 @@ class CoordinationService(ServiceMetrics, Construct):
     """A FaaSKeeper service: one ensemble of ZooKeeper, in one region.
 
     ``tier`` defaults to ``Tier.standard()``. ``service_name`` is what clients ask for; it is unique in an account and
-    region, and derived from the construct's place in the app unless given. ``encryption_key`` and ``blobs`` bring
-    existing ones (a key of another stack must let the logs service use it). ``super_digest``, if given, is
+    region, and derived from the construct's place in the app unless given. ``super_digest``, if given, is
     ``super:base64(sha1("super:password"))`` as ZooKeeper's DigestAuthenticationProvider writes it.
-    ``alarm_topic`` hears of the alarms, in tiers that have them.
 
-    Every part is reachable: ``storage``, ``queues``, ``functions``, ``discovery``, ``encryption_key``, and
+    What exists already is passed in: ``encryption_key`` (its policy must let the logs service use it, for log groups
+    made here), ``blobs`` (retention, encryption, versions and TLS are then the bucket's affair), ``log_group`` (of all
+    functions; retention and encryption are its own), ``permissions_boundary`` (of all roles made here) and
+    ``alarm_topic``, which hears of the alarms in tiers that have them.
+
+    Every part is reachable: ``storage``, ``queues``, ``functions``, ``discovery``, ``key`` (None unless made here), and
     ``monitoring``, which is None in tiers without alarms; ``metric_*()`` is for alarms and dashboards of one's own.
     Raises InvalidServiceName.
     """
@@ -46,18 +50,21 @@ class CoordinationService(ServiceMetrics, Construct):
         service_name: str | None = None,
         encryption_key: kms.IKey | None = None,
         blobs: s3.IBucket | None = None,
+        log_group: logs.ILogGroup | None = None,
+        permissions_boundary: iam.IManagedPolicy | None = None,
         super_digest: str = "",
         alarm_topic: sns.ITopic | None = None,
     ) -> None:
         super().__init__(scope, id)
+        if permissions_boundary:
+            iam.PermissionsBoundary.of(self).apply(permissions_boundary)
         self.tier = tier or Tier.standard()
         name = checked_name(
             service_name
             or Names.unique_resource_name(self, max_length=32, separator="-", allowed_special_characters="-")
         )
-        self.encryption_key = encryption_key or (
-            Key(self, "Key", tier=self.tier).key if self.tier.customer_managed_key else None
-        )
+        self.key = Key(self, "Key", tier=self.tier) if self.tier.customer_managed_key and not encryption_key else None
+        self.encryption_key = self.key.key if self.key else encryption_key
         self.storage = Storage(self, "Storage", tier=self.tier, encryption_key=self.encryption_key, blobs=blobs)
         self.queues = Queues(self, "Queues", tier=self.tier, encryption_key=self.encryption_key)
         self.service = Service(
@@ -83,6 +90,7 @@ class CoordinationService(ServiceMetrics, Construct):
             storage=self.storage,
             queues=self.queues,
             encryption_key=self.encryption_key,
+            log_group=log_group,
         )
         self.discovery = Discovery(self, "Discovery", service=self.service)
         self._access = Access(
@@ -106,3 +114,7 @@ class CoordinationService(ServiceMetrics, Construct):
     def grant_read(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
         """Reading the tree; see ``Access.grant_read``."""
         self._access.grant_read(grantee, subtree)
+
+    def grant_admin(self, grantee: iam.IGrantable) -> None:
+        """What an operator's command line needs; see ``Access.grant_admin``."""
+        self._access.grant_admin(grantee)

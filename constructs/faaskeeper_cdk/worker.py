@@ -64,7 +64,7 @@ class Worker(lambda_.Function):
             removal_policy=RemovalPolicy.DESTROY,
         )
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
+        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn], because="its streams")
         if tier.tracing:
             acknowledge_resource(role, "*", "X-Ray's actions know no resources")
         self.execution_role = role

@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 
 import faaskeeper
+import faaskeeper_client
 
-PACKAGE = Path(faaskeeper.__file__).parent
+PACKAGES = [Path(str(package.__file__)).parent for package in (faaskeeper, faaskeeper_client)]
 
 NAMES = {
     "transact_write_items": "dynamodb:UpdateItem",
@@ -50,8 +51,8 @@ class Module:
 @cache
 def modules() -> dict[str, Module]:
     found: dict[str, Module] = {}
-    for path in PACKAGE.rglob("*.py"):
-        relative = path.relative_to(PACKAGE.parent).with_suffix("")
+    for root, path in ((package.parent, path) for package in PACKAGES for path in package.rglob("*.py")):
+        relative = path.relative_to(root).with_suffix("")
         parts = relative.parent.parts if relative.name == "__init__" else relative.parts
         module = found.setdefault(".".join(parts), Module())
         for node in ast.parse(path.read_text()).body:
@@ -59,7 +60,7 @@ def modules() -> dict[str, Module]:
                 module.defined[node.name] = node
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                    module.defined.update(dict.fromkeys(names(target), node))
+                    module.defined.update(dict.fromkeys(names(target, ast.Store), node))
             elif isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     module.imported[alias.asname or alias.name] = (str(node.module), alias.name)
@@ -85,8 +86,8 @@ class Actions:
     usable: set[str]
 
 
-def actions_of(module: str) -> Actions:
-    """Of the handler in that module of ``faaskeeper.functions``."""
+def actions_of(*roots: Place) -> Actions:
+    """Of what is called when ``roots`` are."""
     waiting: list[tuple[str, ast.AST]] = []
     places: set[Place] = set()
     attributes = {"__init__", "__aenter__", "__aexit__", "__enter__", "__exit__"}
@@ -110,7 +111,9 @@ def actions_of(module: str) -> Actions:
         for base in node.bases:
             waiting.append((place[0], base))
 
-    see(f"faaskeeper.functions.{module}", "handler")
+    for root in roots:
+        assert resolve(root) is not None, root
+        see(*root)
     while waiting:
         where, node = waiting.pop()
         calls |= set(calls_in(node))
@@ -121,12 +124,12 @@ def actions_of(module: str) -> Actions:
             if name in attributes:
                 del methods[key]
                 waiting.append((owner, method))
-    needed = {NAMES.get(operation, f"{service}:{_pascal(operation)}") for service, operation in calls}
+    needed = {action_of(service, operation) for service, operation in calls}
     return Actions(needed, needed | {action for _, operation in calls for action in ALSO.get(operation, ())})
 
 
-def names(node: ast.AST) -> Iterator[str]:
-    return (part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+def names(node: ast.AST, context: type[ast.expr_context] = ast.Load) -> Iterator[str]:
+    return (part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, context))
 
 
 def calls_in(node: ast.AST) -> Iterator[Call]:
@@ -137,9 +140,11 @@ def calls_in(node: ast.AST) -> Iterator[Call]:
                 func=ast.Attribute(attr="call"), args=[ast.Constant(value=service), ast.Constant(value=operation)]
             ):
                 yield service, operation
+            case ast.Call(func=ast.Attribute(attr="call"), args=[ast.Name(id="service"), ast.Name(id="operation")]):
+                continue  # the seam itself, handing on
             case ast.Call(func=ast.Attribute(attr="call")):
                 raise AssertionError(f"a call whose operation is not written out: {ast.unparse(part)}")
 
 
-def _pascal(operation: str) -> str:
-    return "".join(word.capitalize() for word in operation.split("_"))
+def action_of(service: str, operation: str) -> str:
+    return NAMES.get(operation) or f"{service}:" + "".join(word.capitalize() for word in operation.split("_"))

@@ -43,7 +43,7 @@ def synthesize(
 
 @pytest.fixture(scope="session")
 def template(synthesize: Callable[..., tuple[Template, Path]]) -> Callable[[str], Template]:
-    """The template of a service of the given tier, with a role ``Client`` and a role ``Reader``."""
+    """The template of a service of the given tier, with roles ``Client``, ``Reader`` and ``Admin``."""
 
     @cache
     def of(tier: str) -> Template:
@@ -54,7 +54,11 @@ def template(synthesize: Callable[..., tuple[Template, Path]]) -> Callable[[str]
 
 def fill(stack: cdk.Stack, tier: str) -> CoordinationService:
     service = CoordinationService(stack, "Service", tier=TIERS[tier](), service_name="tests")
-    for name, grant in (("Client", service.grant_client), ("Reader", service.grant_read)):
+    for name, grant in (
+        ("Client", service.grant_client),
+        ("Reader", service.grant_read),
+        ("Admin", service.grant_admin),
+    ):
         role = iam.Role(stack, name, assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
         grant(role)
     return service

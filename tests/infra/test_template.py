@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 from aws_cdk import Stack
-from aws_cdk import aws_kms as kms
-from aws_cdk import aws_s3 as s3
 
 from faaskeeper.protocol.service import Service
-from faaskeeper_cdk import CoordinationService, Tier
+from faaskeeper_cdk import CoordinationService
 
 from .reading import flat, properties, resources
 
@@ -193,30 +191,6 @@ def test_critical_encrypts_everything_with_its_own_key(template: Templates) -> N
     for log_group in resources(critical, "AWS::Logs::LogGroup").values():
         assert key in json.dumps(log_group["Properties"]["KmsKeyId"])
     assert key in json.dumps(properties(critical, "AWS::S3::Bucket", "Blobs")["BucketEncryption"])
-
-
-def test_existing_key_and_bucket_are_used(synthesize: Callable[..., tuple[dict[str, Any], Any]]) -> None:
-    def fill(stack: Stack) -> None:
-        CoordinationService(
-            stack,
-            "Service",
-            tier=Tier.critical(),
-            service_name="tests",
-            encryption_key=kms.Key.from_key_arn(
-                stack, "Key", "arn:aws:kms:eu-central-1:111122223333:key/1b2c3d4e-0000-4000-8000-5f6071829304"
-            ),
-            blobs=s3.Bucket.from_bucket_name(stack, "Bucket", "of-the-team"),
-        )
-
-    template, _ = synthesize(fill)
-    assert not resources(template, "AWS::KMS::Key")
-    assert not resources(template, "AWS::S3::Bucket")
-    assert (
-        Service.from_json(flat(properties(template, "AWS::SSM::Parameter", "Discovery")["Value"])).blobs
-        == "of-the-team"
-    )
-    for table in resources(template, "AWS::DynamoDB::Table").values():
-        assert "key/1b2c3d4e-0000-4000-8000-5f6071829304" in json.dumps(table["Properties"]["SSESpecification"])
 
 
 def test_several_services_in_one_stack_do_not_collide(synthesize: Callable[..., tuple[dict[str, Any], Any]]) -> None:

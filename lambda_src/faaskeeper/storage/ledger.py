@@ -15,7 +15,7 @@ from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event,
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError, ConditionFailed
+from faaskeeper.storage.errors import AccessDenied, AwsError, ConditionFailed
 from faaskeeper.storage.keys import EVENT, RECURSIVE, Key, event_sort, head_key, pack_key, unpack_key
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import passing, repeat
@@ -151,6 +151,15 @@ async def confirm_complete(aws: Aws, service: Service, head: Head, keys: Sequenc
         raise
     now = head_of(response["Responses"][0]["Item"])
     return (now.zxid, now.journal, now.journal_step) == (head.zxid, head.journal, head.journal_step)
+
+
+async def may_read(aws: Aws, service: Service, key: Key) -> bool:
+    """Whether IAM allows it: a client of a subtree may read only some partitions of the znodes table."""
+    try:
+        await repeat(lambda: aws.call("dynamodb", "get_item", TableName=key.table_name(service), Key=key.attributes))
+    except AccessDenied:
+        return False
+    return True
 
 
 async def read_events(aws: Aws, service: Service, after: int, upto: int) -> list[Event]:
