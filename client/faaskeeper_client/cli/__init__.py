@@ -161,6 +161,8 @@ def _add_service_commands(add_parser: AddParser) -> None:
     status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=serve.status)
 
+    _add_dead_letters(add_parser)
+
     gateway = add_parser(
         "gateway",
         help="serve the ZooKeeper protocol in front of a deployed service",
@@ -188,6 +190,28 @@ def _add_service_commands(add_parser: AddParser) -> None:
             help=f"where ZooKeeper clients connect to ({DEFAULT_SERVER})",
         )
         command.add_argument("-v", "--verbose", action="store_true", help="log connections and sessions")
+
+
+def _add_dead_letters(add_parser: AddParser) -> None:
+    description = "Inspect what a service gave up on, send timers again, drop what is settled. See docs/runbook.md."
+    letters = add_parser("dead-letters", help="inspect, redrive and drop dead letters", description=description)
+    actions = letters.add_subparsers(required=True, metavar="ACTION", dest="action")
+    for name, help in (
+        ("list", "what is there, and leave it there"),
+        ("show", "one of them, whole"),
+        ("redrive", "send timers again; requests and hints never are"),
+        ("drop", "delete"),
+    ):
+        action: argparse.ArgumentParser = actions.add_parser(name, help=help, description=f"{help.capitalize()}.")
+        if name == "show":
+            action.add_argument("id", metavar="ID", help="as listed")
+        elif name != "list":
+            which = action.add_mutually_exclusive_group(required=True)
+            which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as listed")
+            which.add_argument("--all", action="store_true", help="all there are; with redrive: all timers")
+        _add_service(action, default=DEFAULT_SERVICE)
+        action.add_argument("--json", action="store_true", help="print JSON")
+        action.set_defaults(run=serve.dead_letters)
 
 
 def _endpoint_options() -> argparse.ArgumentParser:

@@ -81,6 +81,37 @@ def status(options: Options) -> None:
         raise CommandFailed(f"service {service.name} is not healthy")
 
 
+def dead_letters(options: Options) -> None:
+    """Raises CommandFailed."""
+    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper_client.cli import dead_letters as letters
+    from faaskeeper_client.discovery import find_service
+
+    service = find_service(options.service, region=options.region)
+    with closing(BotoAws(options.region)) as aws:
+        try:
+            match options.action:
+                case "show":
+                    letter = asyncio.run(letters.show_letter(aws, service, options.id))
+                    if options.json:
+                        show_json(letters.letter_json(letter))
+                    else:
+                        show_lines(letters.letter_lines(letter))
+                    return
+                case "list":
+                    found = asyncio.run(letters.list_letters(aws, service))
+                case "redrive":
+                    found = asyncio.run(letters.redrive(aws, service, options.ids or None))
+                case _:
+                    found = asyncio.run(letters.drop(aws, service, options.ids or None))
+        except (letters.NotRedriven, letters.NoSuchLetter) as error:
+            raise CommandFailed(error) from error
+    if options.json:
+        show_json(letters.letters_json(found))
+    else:
+        show_lines(letters.letters_lines(found))
+
+
 def gateway(options: Options) -> None:
     from faaskeeper.storage.aws import BotoAws
     from faaskeeper_client.discovery import find_service
