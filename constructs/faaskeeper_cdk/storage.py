@@ -68,9 +68,14 @@ class SynchronizationTable(dynamodb.Table):
             acknowledge(self, {"AwsSolutions-DDB3": "a tier whose data may be lost"})
 
 
+PASSING_DAYS = 40
+"""Longer than the tables' recovery period, 35 days at most: a head may be restored to the middle of a transaction, and
+without its journal nobody could finish it, nor begin another."""
+
+
 class BlobBucket(s3.Bucket):
     """A private, TLS-only bucket for what is too large for an item or a message, written once under a random name
-    before anything refers to it (claim check). Objects under the prefixes ``passing`` go after a day."""
+    before anything refers to it (claim check). Objects under the prefixes ``passing`` go after PASSING_DAYS."""
 
     def __init__(
         self,
@@ -96,7 +101,9 @@ class BlobBucket(s3.Bucket):
             versioned=bool(kept),
             lifecycle_rules=[
                 *(
-                    s3.LifecycleRule(id=f"expire-{prefix.strip('/')}s", prefix=prefix, expiration=Duration.days(1))
+                    s3.LifecycleRule(
+                        id=f"expire-{prefix.strip('/')}s", prefix=prefix, expiration=Duration.days(PASSING_DAYS)
+                    )
                     for prefix in passing
                 ),
                 s3.LifecycleRule(

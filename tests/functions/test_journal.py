@@ -9,6 +9,7 @@ import pytest
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.blobs import data_key
 from faaskeeper.storage.commit import item_size
+from faaskeeper.storage.errors import CancellationReason, TransactionCancelled
 from faaskeeper.storage.znodes import WATCH_DATA, register_watch
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Permission
@@ -82,6 +83,26 @@ def test_lost_answers_of_all_steps(aws: BotoAws) -> None:
         assert losing.failed == 6
         assert (await stage.outcomes(client.gateway, [number]))[number].zxid == before.zxid + 1
         assert await stage.children("/locks") == []
+
+    run(scenario())
+
+
+def test_a_step_that_meets_a_registration(aws: BotoAws) -> None:
+    """The outcome is larger than the head takes, so nobody else could answer."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        many = Multi(tuple(create(f"/n{number}") for number in range(300)))
+        (number,) = await stage.send(client.gateway, (client, many))
+        conflict = TransactionCancelled(COMMIT, (CancellationReason("None"), CancellationReason("TransactionConflict")))
+        failing = Failing(aws, calls(COMMIT, nth=4), conflict)
+        await stage.drain(stage.sequencer(failing))
+        assert failing.failed == 1
+        outcome = (await stage.outcomes(client.gateway, [number]))[number]
+        assert outcome.results is not None
+        assert {result.code for result in outcome.results} == {Code.OK}
+        assert len(await stage.children("/")) == 301
 
     run(scenario())
 

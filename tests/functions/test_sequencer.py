@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from faaskeeper.functions.batch import OLDEST_REQUEST
+from faaskeeper.functions.batch import MOST_OPERATIONS, OLDEST_REQUEST
 from faaskeeper.functions.notifier import notify
 from faaskeeper.functions.sequencing import Unfinished
 from faaskeeper.protocol.messages import Principal, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import DATA_VERSION
 from faaskeeper.storage.aws import Aws, BotoAws, Response
 from faaskeeper.storage.blobs import blob_key, data_key, write_blob
-from faaskeeper.storage.errors import AccessDenied, CancellationReason, Throttled, TransactionCancelled
+from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
 from faaskeeper.storage.queues import reply_queue_url
 from faaskeeper.storage.znodes import (
     EVERYBODY,
@@ -222,6 +222,32 @@ class TestPoison:
 
         run(scenario())
 
+    def test_a_gateway_whose_queue_cannot_be(self, aws: BotoAws) -> None:
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client, other = await stage.client(), await stage.client()
+            refused = AwsError("sqs", "send_message", "InvalidAddress", "The specified queue URL is not valid")
+            failing = Failing(
+                aws, calls("send_message", QueueUrl=reply_queue_url(stage.service, client.gateway.id)), refused
+            )
+            await stage.send(client.gateway, (client, create("/a")))
+            (number,) = await stage.send(other.gateway, (other, create("/b")))
+            await stage.drain(stage.sequencer(failing))
+            assert failing.failed == 1
+            assert (await stage.outcomes(other.gateway, [number]))[number].code is Code.OK
+
+        run(scenario())
+
+    def test_a_multi_that_takes_longer_than_an_invocation(self, aws: BotoAws) -> None:
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            endless = Multi(tuple(Check("/", -1) for _ in range(MOST_OPERATIONS + 1)))
+            outcomes = await stage.do(client, endless, Multi(endless.operations[1:]), create("/a"))
+            assert [outcome.code for outcome in outcomes] == [Code.BAD_ARGUMENTS, Code.OK, Code.OK]
+
+        run(scenario())
+
     def test_many_throttled_calls(self, aws: BotoAws) -> None:
         """Every other call, of whatever kind, is throttled, on average."""
 
@@ -325,6 +351,41 @@ class TestGroupCommit:
                 node = await stage.node(f"/q/{index}")
                 assert node is not None
                 assert (node.czxid, node.mzxid, node.pzxid) == (zxids[index],) * 3
+
+        run(scenario())
+
+    def test_a_large_batch_is_loaded_once(self, aws: BotoAws) -> None:
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            counting = Counting(aws)
+            await stage.send(client.gateway, *((client, create(f"/n{index}")) for index in range(300)))
+            await stage.drain(stage.sequencer(counting))
+            assert len(await stage.children("/")) == 301
+            loaded = sum(
+                len(table["Keys"])
+                for operation, parameters in counting.calls
+                if operation == "batch_get_item"
+                for table in parameters["RequestItems"].values()
+            )
+            assert loaded < 3 * 300
+
+        run(scenario())
+
+    def test_data_in_the_bucket_counts_for_what_a_transaction_holds(self, aws: BotoAws) -> None:
+        """Each has a reference, which is an item too."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            blobs = [Blob(data_key(stage.service, client.gateway.id, number), 50_000) for number in range(60)]
+            counting = Counting(aws)
+            await stage.send(
+                client.gateway, *((client, create(f"/n{index}", blob)) for index, blob in enumerate(blobs))
+            )
+            await stage.drain(stage.sequencer(counting))
+            assert len(await stage.children("/")) == 61
+            assert counting.count("put_object") == 0  # no journal
 
         run(scenario())
 
@@ -578,6 +639,29 @@ class TestWatches:
             assert (throttled.failed, notifier.invoked) == (1, 1)
             await self.all_told(stage, watchers)
             assert records_before
+
+        run(scenario())
+
+    @pytest.mark.parametrize("name", ["notifier", None])
+    def test_hints_that_cannot_be_sent_hold_up_nobody(self, aws: BotoAws, name: str | None) -> None:
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            watchers = [await stage.gateway() for _ in range(11)]
+            for gateway in watchers:
+                await register_watch(aws, stage.service, "/a", WATCH_DATA, gateway.id)
+            denied = AccessDenied("any", "any", "AccessDeniedException", "not authorized")
+
+            def of_a_hint(service: str, operation: str, parameters: dict[str, Any]) -> bool:
+                return service == "lambda" or parameters.get("QueueUrl") == reply_queue_url(
+                    stage.service, watchers[0].id
+                )
+
+            (number,) = await stage.send(client.gateway, (client, create("/a")))
+            failing = Failing(aws, of_a_hint, denied)
+            await stage.drain(stage.sequencer(failing, name))
+            assert failing.failed == 1
+            assert (await stage.outcomes(client.gateway, [number]))[number].code is Code.OK
 
         run(scenario())
 

@@ -66,6 +66,13 @@ def test_no_batch_is_handed_out_twice_while_its_function_runs(template: Template
         assert mapping["Properties"]["BatchSize"] == 10
 
 
+def test_journals_outlive_every_moment_that_the_tables_can_be_restored_to(template: Templates, tier: str) -> None:
+    (bucket,) = resources(template(tier), "AWS::S3::Bucket").values()
+    rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+    (expiry,) = [rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == "journal/"]
+    assert expiry > 35
+
+
 def test_functions(template: Templates, tier: str) -> None:
     functions = resources(template(tier), "AWS::Lambda::Function")
     expected = {"sequencer", "notifier", "reaper", "janitor"} | ({"emptier"} if tier == "development" else set())

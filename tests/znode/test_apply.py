@@ -7,9 +7,21 @@ from dataclasses import replace
 import pytest
 
 from faaskeeper.znode.acl import Caller, digest_id
+from faaskeeper.znode.apply import MOST_LISTED
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Identity, Kind, Permission, Stored
-from faaskeeper.znode.operations import Check, Create, Delete, Multi, Operation, Outcome, Reap, SetAcl, SetData
+from faaskeeper.znode.operations import (
+    Check,
+    Create,
+    Delete,
+    ListChildren,
+    Multi,
+    Operation,
+    Outcome,
+    Reap,
+    SetAcl,
+    SetData,
+)
 from tests.znode.tree import Tree
 
 READ, WRITE, CREATE, DELETE, ADMIN = list(Permission)[:5]
@@ -491,6 +503,11 @@ class TestReap:
     @pytest.mark.parametrize("path", ["/gone", "/no/parent", "no path"])
     def test_what_is_gone_is_gone(self, tree: Tree, path: str) -> None:
         assert tree.code(Reap(path, 1, 1, 1), 0) == Code.NO_NODE
+
+
+def test_a_listing_that_would_hold_up_all_writes_is_refused(tree: Tree) -> None:
+    tree.nodes["/a"] = replace(tree.nodes["/a"], children=MOST_LISTED + 1)
+    assert tree.code(ListChildren("/a")) == Code.OPERATION_TIMEOUT
 
 
 def test_an_error_names_what_it_is_about(tree: Tree) -> None:

@@ -15,7 +15,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import get_set
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.commit import Watched
-from faaskeeper.storage.errors import NotFound
+from faaskeeper.storage.errors import AwsError, NotFound
 from faaskeeper.storage.keys import node_key
 from faaskeeper.storage.loading import batch_get
 from faaskeeper.storage.queues import list_gateways, send_reply
@@ -50,7 +50,8 @@ class Announcer:
         watched: Watched,
         detached: Iterable[tuple[str, int, int]] = (),
     ) -> None:
-        """Replies ``outcomes``, as (gateway, request number, outcome), and hints. Returns when SQS has them all."""
+        """Replies ``outcomes``, as (gateway, request number, outcome), and hints. Returns when SQS has all replies.
+        Raises AwsError."""
         events = watched.events if _fits(watched) else None
         by_gateway: dict[str, list[tuple[int, Outcome]]] = defaultdict(list)
         cut: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -67,8 +68,15 @@ class Announcer:
         await asyncio.gather(*sending, self._hint(plain, watched, frozenset(by_gateway.keys() | cut.keys())))
 
     async def _hint(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
+        """A hint that is lost only delays, until its gateway next looks at the head; writes need not wait for it."""
         if not watched.events:
             return
+        try:
+            await self._hint_all(message, watched, told)
+        except AwsError:
+            logger.exception("hints of zxid %d are lost", message.zxid)
+
+    async def _hint_all(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
         gateways = (await self._watching(watched.sets) | watched.gateways) - told
         if gateways:
             self._metrics.add("Hints", len(gateways))
@@ -100,6 +108,11 @@ class Announcer:
             await send_reply(self._aws, self._service, gateway, encode_reply(message))
         except NotFound:
             logger.info("gateway %s is gone, its reply is dropped", gateway)
+        except AwsError as error:
+            if type(error) is not AwsError:
+                raise
+            # no repetition changes it, and one gateway must not hold up all others
+            logger.exception("gateway %s cannot be reached, its reply is dropped", gateway)
 
 
 def _fits(watched: Watched) -> bool:

@@ -11,13 +11,13 @@ from faaskeeper.protocol.messages import Principal, Request
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import is_data_key
-from faaskeeper.storage.commit import Plan, plan
+from faaskeeper.storage.commit import MOST_ITEMS, Plan, blob_of, plan
 from faaskeeper.storage.ledger import Head, Position
-from faaskeeper.storage.loading import Moved, Snapshot, Wanted, load
+from faaskeeper.storage.loading import MOST_KEYS, Moved, Snapshot, Wanted, load
 from faaskeeper.znode.acl import Caller, digest_id
 from faaskeeper.znode.apply import Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import Blob, Event, Identity
+from faaskeeper.znode.model import Blob, Event, Identity, Kind
 from faaskeeper.znode.operations import (
     AttachSession,
     CloseSession,
@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 OLDEST_REQUEST = 3_600_000
 """ms. After an outage nobody waits for older requests any more, so they fail instead of running."""
+MOST_OPERATIONS = 5_000
+"""Of a multi. One that an invocation does not get through in its time would come again and again, before all others."""
 _MOST_OUTCOME_BYTES = 60_000
 _UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
 """Operations that no session stands behind, or not yet."""
@@ -99,8 +101,13 @@ async def build_batch(
     """
     snapshot = Snapshot()
     wanted = Wanted(suspects)
-    for entry in entries:
-        wanted |= _wanted(entry)
+    for index, entry in enumerate(entries):
+        more = wanted | _wanted(entry)
+        if index and more.keys > MOST_KEYS:
+            # no transaction holds much more, and what is left over would be loaded again each time
+            entries = entries[:index]
+            break
+        wanted = more
     while True:
         await load(aws, service, wanted, snapshot)
         if any(item.zxid > head.zxid for item in snapshot.items.values()):
@@ -154,10 +161,14 @@ def _apply(
     changed = {path for path, _, _ in state.changed_nodes()}
     unverified = state.assumed_missing - changed
     if batch.zxid > head.zxid:
-        batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time)
-        if not batch.plan.fits:
-            # carried out in steps, of which none may depend on a condition
+        # each changed node is an item at least
+        conditional = len(changed) < MOST_ITEMS
+        batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time, conditional=conditional)
+        if conditional and not batch.plan.fits:
+            conditional = False
             batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time, conditional=False)
+        if not conditional:
+            # carried out in steps, of which none may depend on a condition
             unverified = state.assumed_missing
         batch.rewatched = any(True for _ in state.changed_subtree_watches())
         batch.assumed = state.assumed_missing
@@ -186,6 +197,8 @@ def _outcome(
             raise ZnodeError(Code.SESSION_EXPIRED, f"gateway {entry.gateway} is not alive")
         if isinstance(operation, _RESERVED) and not entry.trusted:
             raise ZnodeError(Code.NO_AUTH, "only the service's own functions may ask for this")
+        if _too_large(operation):
+            raise ZnodeError(Code.BAD_ARGUMENTS, f"a multi of more than {MOST_OPERATIONS} operations")
         for blob in _blobs(operation):
             if not is_data_key(service, entry.gateway, blob.key) or not 0 <= blob.length < 1 << 31:
                 raise ZnodeError(Code.BAD_ARGUMENTS, f"{blob} is no data of gateway {entry.gateway}")
@@ -207,6 +220,10 @@ def _outcome(
         return Applied(Outcome(Code.SYSTEM_ERROR, zxid), changed=False)
 
 
+def _too_large(operation: Operation) -> bool:
+    return isinstance(operation, Multi) and len(operation.operations) > MOST_OPERATIONS
+
+
 def _blobs(operation: Operation) -> Iterator[Blob]:
     """The data in the bucket that the operation names."""
     for each in operation.operations if isinstance(operation, Multi) else (operation,):
@@ -216,6 +233,8 @@ def _blobs(operation: Operation) -> Iterator[Blob]:
 
 def _wanted(entry: Entry) -> Wanted:
     operation = entry.request.operation
+    if _too_large(operation):
+        return Wanted()
     need = touched(operation, entry.request.principal.session)
     attaching = isinstance(operation, CreateSession | AttachSession)
     return Wanted(need.paths, need.sessions, need.ephemerals, frozenset({entry.gateway}) if attaching else frozenset())
@@ -247,7 +266,11 @@ def _items(fork: State, snapshot: Snapshot) -> dict[str, int]:
         before = loaded.znode if loaded else None
         ephemeral = bool((before and before.owner) or (after and after.owner))
         value = after is not None and isinstance(after.data, bytes) and len(after.data) > 0
-        items[path] = 1 + value + (1 + ephemeral) * ((before is None) != (after is None))
+        references = {blob_of(before), blob_of(after)} if blob_of(before) != blob_of(after) else set[str]()
+        waits = after is not None and after.kind in (Kind.CONTAINER, Kind.TTL)
+        items[path] = (
+            1 + value + len(references - {""}) + waits + (1 + ephemeral) * ((before is None) != (after is None))
+        )
     for session in fork.sessions_put:
         items[f"session {session}"] = 4
     return items

@@ -195,8 +195,7 @@ class Sequencer:
         return True
 
     async def _write_in_steps(self, planned: Plan, previous: Head, head: Head) -> bool:
-        """A transaction too large for one TransactWriteItems. False if it was not begun, or may be unfinished: then
-        whoever next looks for the head carries on."""
+        """A transaction too large for one TransactWriteItems. False if it was not begun."""
         journal = journal_of(f"{PREFIX}{head.zxid}-{uuid4().hex}", planned, head)
         # once it is begun there is no way back
         if item_size(journal.head) > MOST_ITEM_BYTES:
@@ -205,7 +204,9 @@ class Sequencer:
         begun = replace(previous, journal=journal.key)
         if not await self._write(opening(self._service, planned, previous, journal), begun):
             return False
-        return await self._steps(journal, 0)
+        if not await self._steps(journal, 0):
+            await self._complete_head()
+        return True
 
     async def _carry_on(self, head: Head) -> bool:
         """Finishes the journal that another instance began."""

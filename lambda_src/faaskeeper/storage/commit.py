@@ -290,7 +290,7 @@ class _Writer:
             self.put(ephemeral_key(new, path), {})
 
     def reference(self, before: Znode | None, after: Znode | None) -> None:
-        old, new = _blob(before), _blob(after)
+        old, new = blob_of(before), blob_of(after)
         if old == new:
             return
         if old:
@@ -339,7 +339,7 @@ class _Writer:
         self.plan.sizes.append(size + key.size + 100)
 
 
-def _blob(node: Znode | None) -> str:
+def blob_of(node: Znode | None) -> str:
     """The key of the blob that holds the node's data, if one does."""
     return node.data.key if node and isinstance(node.data, Blob) else ""
 
@@ -384,6 +384,11 @@ def item_size(attributes: Item) -> int:
     total = 0
     for name, value in attributes.items():
         kind, content = next(iter(value.items()))
-        texts = content if kind == "SS" else [content if kind in ("S", "B", "N") else ""]
-        total += len(name) + sum(len(text if isinstance(text, bytes) else text.encode()) for text in texts)
+        total += len(name)
+        if kind in ("B", "N"):
+            total += len(content)
+        elif kind == "S":
+            total += len(content) if content.isascii() else len(content.encode())
+        elif kind == "SS":
+            total += sum(len(member) for member in content)
     return total

@@ -18,7 +18,8 @@ from faaskeeper.storage.znodes import NodeItem, read_children
 from faaskeeper.znode.model import Session
 from faaskeeper.znode.state import State
 
-_MOST_KEYS = 100
+MOST_KEYS = 100
+"""Of a BatchGetItem (DynamoDB limit)."""
 _ROUNDS = 8
 
 
@@ -36,6 +37,11 @@ class Wanted:
     ephemerals: frozenset[int] = frozenset()
     gateways: frozenset[str] = frozenset()
     children: frozenset[str] = frozenset()
+
+    @property
+    def keys(self) -> int:
+        """How many items it takes, without those that are listed."""
+        return len(self.paths) + len(self.sessions) + len(self.gateways)
 
     def __or__(self, other: Wanted) -> Wanted:
         return Wanted(
@@ -74,7 +80,7 @@ async def load(aws: Aws, service: Service, wanted: Wanted, into: Snapshot) -> No
         *(session_key(session) for session in sorted(wanted.sessions)),
         *(gateway_key(gateway) for gateway in sorted(wanted.gateways)),
     ]
-    groups = [keys[start : start + _MOST_KEYS] for start in range(0, len(keys), _MOST_KEYS)]
+    groups = [keys[start : start + MOST_KEYS] for start in range(0, len(keys), MOST_KEYS)]
     ephemerals = sorted(wanted.ephemerals)
     loaded, listed = await asyncio.gather(
         asyncio.gather(*(batch_get(aws, service, group) for group in groups)),

@@ -37,6 +37,8 @@ from faaskeeper.znode.state import State
 __all__ = ["Applied", "Caller", "apply"]
 
 _MAX_CREATES = 2**31 - 1
+MOST_LISTED = 50_000
+"""Children of a node that ListChildren lists: all writes wait while it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,8 @@ class _Transaction:
     def _list_children(self, listing: ListChildren) -> Outcome:
         node = self._existing(listing.path)
         acls.check(node.acl, Permission.READ, self._caller)
+        if node.children > MOST_LISTED:
+            raise ZnodeError(Code.OPERATION_TIMEOUT, f"{listing.path} has {node.children} children")
         names = self._state.child_names(listing.path)
         return Outcome(Code.OK, self._zxid - 1, stat=node.stat, names=tuple(names))
 
