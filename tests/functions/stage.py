@@ -40,7 +40,7 @@ from faaskeeper.znode.operations import Create, CreateSession, Operation, Outcom
 T = TypeVar("T")
 Record = dict[str, Any]
 
-SECONDS = 4.0
+SECONDS = 30.0
 """What an invocation gets."""
 PATIENCE = 20.0
 """Seconds after which something that has to come is taken for lost."""

@@ -160,7 +160,7 @@ def test_slow_reads_are_in_nobody_elses_way(aws: BotoAws) -> None:
         async with ensemble(aws) as whole:
             served = await whole.gateway()
             busy = [await served.connect(lasts=40_000) for _ in range(4)]
-            other = await served.connect(lasts=4000)
+            other = await served.connect(lasts=12_000)
             assert (await other.create("/lock", flags=1)).error == OK
             threads, stuck = asyncio.Semaphore(32), asyncio.Event()
 
