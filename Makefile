@@ -40,6 +40,9 @@ synth: venv node ## the CloudFormation template of every tier, in cdk.out/TIER
 		$(CDK) synth --quiet --output cdk.out/$$tier --context tier=$$tier || exit 1; \
 	done
 
+snapshots: venv ## bring the reviewed template of each tier up to date
+	$(PY) -m tests.infra.snapshots
+
 clean: ## remove what the targets made
 	rm -rf .venv node_modules cdk.out dist build
 

@@ -214,25 +214,3 @@ def test_several_services_in_one_stack_do_not_collide(synthesize: Callable[..., 
     first, second = (service.reply_prefix for service in services)
     assert not first.startswith(second)
     assert not second.startswith(first)
-
-
-STATEFUL = {
-    "ServiceStorageZnodes87AFD1D6": ("path", "part"),
-    "ServiceStorageSessionsB75C880C": ("id", "part"),
-    "ServiceStorageLedgerEF952663": ("pk", "sk"),
-}
-"""Tables by the logical ids that deployed stacks know them by."""
-
-
-def test_an_update_never_replaces_what_holds_data(template: Templates, tier: str) -> None:
-    """CloudFormation makes a new, empty table for another logical id, name or key."""
-    tables = resources(template(tier), "AWS::DynamoDB::Table")
-    assert {
-        id: tuple(key["AttributeName"] for key in table["Properties"]["KeySchema"]) for id, table in tables.items()
-    } == STATEFUL
-    assert not [table for table in tables.values() if "TableName" in table["Properties"]]
-    assert set(resources(template(tier), "AWS::S3::Bucket")) == {"ServiceStorageBlobsA8AAB84E"}
-    assert "BucketName" not in properties(template(tier), "AWS::S3::Bucket", "Blobs")
-    queues = resources(template(tier), "AWS::SQS::Queue")
-    assert "ServiceQueuesRequests37C6CE48" in queues
-    assert not [queue for queue in queues.values() if "QueueName" in queue["Properties"]]
