@@ -240,6 +240,58 @@ def test_a_gateway_that_cannot_beat_says_nothing(aws: BotoAws) -> None:
     run(scenario())
 
 
+def test_a_beat_that_hangs_is_not_the_end(aws: BotoAws) -> None:
+    """As on a connection that has died silently: another call gets through."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect(lasts=10_000)
+            await zk.create("/lock", flags=EPHEMERAL)
+            id = served.gateway.id
+            hung: list[int] = []
+
+            async def hang_once(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "update_item" and "beat" in parameters["UpdateExpression"] and not hung:
+                    hung.append(int(parameters["ExpressionAttributeValues"][":beat"]["N"]))
+                    await asyncio.Event().wait()
+
+            served.tap.before = hang_once
+
+            async def has_gone_on() -> bool:
+                item = await read_gateway(aws, whole.stage.service, id)
+                assert item is not None
+                assert item.alive
+                return bool(hung) and item.beat > hung[0]
+
+            await eventually(has_gone_on, "another beat")
+            assert served.gateway.id == id
+            assert (await zk.set("/lock", b"x")).error == OK
+
+    run(scenario())
+
+
+def test_all_clients_come_back_at_once(aws: BotoAws) -> None:
+    """One beat is enough for all of them."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            clients = [await one.connect(lasts=20_000) for _ in range(20)]
+            beats: list[str] = []
+
+            async def count(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "update_item" and "beat" in parameters["UpdateExpression"]:
+                    beats.append(operation)
+
+            two.tap.before = count
+            again = await asyncio.gather(*(zk.resume(two.port, lasts=20_000) for zk in clients))
+            assert [zk.session for zk in again] == [zk.session for zk in clients]
+            assert len(beats) < 10
+
+    run(scenario())
+
+
 def test_a_gateway_with_no_ephemerals_hardly_beats(aws: BotoAws) -> None:
     """Before the first one is sent, its beat is as fast as that session's timeout needs it, and after the last it
     calms down again."""

@@ -267,9 +267,14 @@ class Connection:
     def _join(self, session_id: int, password: bytes, joining: asyncio.Future[Outcome]) -> None:
         """Takes note of what came of the attachment, also if the client has gone meanwhile: nobody but this gateway
         would notice that it does not come back."""
-        if joining.cancelled() or joining.exception() is not None:
+        gateway = self._gateway
+        if joining.cancelled():
             return
-        gateway, outcome = self._gateway, joining.result()
+        if joining.exception() is not None:
+            if gateway.sessions.get(session_id) is None:
+                gateway.liveness.release(session_id)
+            return
+        outcome = joining.result()
         if outcome.session is not None:
             timeout, epoch = outcome.session
             if epoch > 1:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from faaskeeper.protocol.messages import Principal, ReplyMessage
 from faaskeeper.protocol.service import Service
@@ -49,7 +49,7 @@ _CHECK_INTERVAL = 0.5
 _REOPEN_DELAY = 1.0
 _LONGEST_WITHOUT_OUTCOME = 60.0
 _MOST_BULK = 24
-"""Reads and large data under way: fewer than there are threads for calls."""
+"""Calls under way of all but beats, requests and replies: fewer than there are threads for calls."""
 _SESSION_IS_OVER = (Code.OK, Code.SESSION_EXPIRED, Code.SESSION_MOVED)
 """Outcomes of a close after which the session is nothing to this gateway."""
 
@@ -88,14 +88,14 @@ class Gateway:
         """A life under a new id: one that was declared dead must not go on under the old."""
         self.id = f"{self.entropy.getrandbits(64):016x}"
         self.watches = Watches(self._unwatched)
-        self._lasting: defaultdict[tuple[Kind, str], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.observer = Observer(self.aws, self.service, self.watches)
+        self.bulk = Bounded(self.aws, _MOST_BULK)
+        self._lasting: WeakValueDictionary[tuple[Kind, str], asyncio.Lock] = WeakValueDictionary()
+        self.observer = Observer(self.bulk, self.service, self.watches)
         self.outbox = Outbox(self.aws, self.service, self.id)
         self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
         self.liveness = Liveness(self.aws, self.service, self.id, self.clock)
         self.sessions = Sessions(self.clock, self.liveness.release)
-        self._bulk = Bounded(self.aws, _MOST_BULK)
-        self.reader = Reader(self._bulk, self.service, self.id, self.watches)
+        self.reader = Reader(self.bulk, self.service, self.id, self.watches)
 
     async def start(self) -> None:
         """Makes the gateway known. Raises AwsError."""
@@ -155,7 +155,7 @@ class Gateway:
         """Makes sure that storage tells this gateway of changes at ``path``, or below it; the zxid from which on it
         does. Persistent watches are set and removed one at a time a path, so that neither undoes the other.
         """
-        async with self._lasting[kind, path]:
+        async with self._one_by_one(kind, path):
             if kind is Kind.PERSISTENT:
                 return (await self.reader.node(path, kind)).zxid
             if (kind, path) in self.watches.armed:
@@ -163,17 +163,20 @@ class Gateway:
             outcome = await self.outbox.submit(Principal(0), WatchSubtree(path, self.id))
             if outcome.code is not Code.OK:
                 raise ConnectionLost(f"{path!r} cannot be watched: {outcome.code.name}")
-            self.watches.armed.add((kind, path))
+            self.watches.arm(kind, path)
             return outcome.zxid
 
+    def _one_by_one(self, kind: Kind, path: str) -> asyncio.Lock:
+        return self._lasting.setdefault((kind, path), asyncio.Lock())
+
     async def _unwatch(self, kind: Kind, path: str) -> None:
-        async with self._lasting[kind, path]:
+        async with self._one_by_one(kind, path):
             if self.watches.anyone(kind, path) or (kind, path) not in self.watches.armed:
                 return
             self.watches.armed.discard((kind, path))
             try:
                 if kind is Kind.PERSISTENT:
-                    await unregister_watch(self.aws, self.service, path, kind.value, self.id)
+                    await unregister_watch(self.bulk, self.service, path, kind.value, self.id)
                 else:
                     await self.outbox.submit(Principal(0), UnwatchSubtree(path, self.id))
             except (AwsError, ConnectionLost) as error:
@@ -188,7 +191,7 @@ class Gateway:
         if not isinstance(data, bytes) or len(data) <= self.service.blob_limit:
             return data
         key = data_key(self.service, self.id, self.entropy.getrandbits(128))
-        await write_blob(self._bulk, self.service, key, data)
+        await write_blob(self.bulk, self.service, key, data)
         return Blob(key, len(data))
 
     async def _handle_reply(self, message: ReplyMessage) -> None:

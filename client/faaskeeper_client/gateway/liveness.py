@@ -13,7 +13,7 @@ from collections.abc import Callable
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError
+from faaskeeper.storage.errors import AwsError, Unavailable
 from faaskeeper.storage.queues import send_timer
 from faaskeeper.storage.sessions import GatewayItem, beat
 from faaskeeper.znode.create_mode import CREATE_MODES
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 RELAXED_TIMEOUT = 600_000
 """ms for which a gateway may stand still while none of its sessions owns an ephemeral."""
 _BEATS_PER_TIMEOUT = 3
+_SHORTEST_TRY = 1.0
+"""Seconds that a beat is given at least."""
 _TIMERS_LATE = 3
 """Timeouts without a move of the timer number, after which the chain of timers is taken for lost."""
 
@@ -79,9 +81,17 @@ class Liveness:
 
     async def guard(self, session: int, milliseconds: int) -> None:
         """From now on the session, with this timeout, may own ephemerals. Raises AwsError, DeclaredDead."""
+        known = session in self._owners
         self.hold(session, milliseconds)
-        if self._wanted_timeout() < self._armed:
-            await self.beat()
+        try:
+            # whoever waited for the beat of another need not beat again
+            async with self._lock:
+                if self._wanted_timeout() < self._armed:
+                    await self._beat()
+        except BaseException:
+            if not known:
+                self.release(session)
+            raise
 
     def hold(self, session: int, milliseconds: int) -> None:
         """Like ``guard``, but only soon."""
@@ -99,20 +109,28 @@ class Liveness:
         Raises AwsError when storage cannot be reached, DeclaredDead when it is too late.
         """
         async with self._lock:
-            timeout = self._wanted_timeout()
-            began = self._clock()
-            self._number += 1
-            # the beat may count even if no answer comes
-            self._timeout = min(self._timeout, timeout)
-            item = await beat(self._aws, self._service, self._gateway, self._number, timeout)
-            if item is None:
-                raise DeclaredDead(f"gateway {self._gateway} was declared dead before beat {self._number}")
-            if not self._armed or timeout < self._armed or self._timer_lost(item):
-                timer = GatewayTimer(self._gateway, item.beat, item.timer)
-                await send_timer(self._aws, self._service, encode_timer(timer), timeout / 1000)
-            self._armed = timeout
-            self._timeout = timeout
-            self._beaten = began
+            await self._beat()
+
+    async def _beat(self) -> None:
+        timeout = self._wanted_timeout()
+        began = self._clock()
+        self._number += 1
+        # the beat may count even if no answer comes
+        self._timeout = min(self._timeout, timeout)
+        try:
+            # one call that hangs must not be the gateway's death: there is time for another
+            async with asyncio.timeout(max(_SHORTEST_TRY, timeout / 1000 / _BEATS_PER_TIMEOUT)):
+                item = await beat(self._aws, self._service, self._gateway, self._number, timeout)
+        except TimeoutError as error:
+            raise Unavailable("dynamodb", "update_item", "Timeout", "no answer to a beat") from error
+        if item is None:
+            raise DeclaredDead(f"gateway {self._gateway} was declared dead before beat {self._number}")
+        if not self._armed or timeout < self._armed or self._timer_lost(item):
+            timer = GatewayTimer(self._gateway, item.beat, item.timer)
+            await send_timer(self._aws, self._service, encode_timer(timer), timeout / 1000)
+        self._armed = timeout
+        self._timeout = timeout
+        self._beaten = began
         if self.is_alive:
             self._fresh.set()
             held, self._held = self._held, []

@@ -59,6 +59,10 @@ class Observer:
         """News from the sequencer: ``zxid`` is complete; ``events`` are those in (base, zxid], None if too many."""
         if zxid <= self.complete:
             return
+        if events is not None and base <= self.complete:
+            # nothing to be asked for, so whoever is just asking need not be waited for
+            await self._advance(zxid, events)
+            return
         async with self._lock:
             if zxid > self.complete:
                 await self._advance(zxid, events if base <= self.complete else None)
@@ -91,7 +95,8 @@ class Observer:
     async def _advance(self, zxid: int, events: Sequence[Event] | None) -> None:
         if events is None:
             events = await read_events(self._aws, self._service, self.complete, zxid) if self._watches else ()
+        # while they were read, news may have come
         for event in events:
             if event.zxid > self.complete:
                 self._watches.fire(event)
-        self.complete = zxid
+        self.complete = max(self.complete, zxid)

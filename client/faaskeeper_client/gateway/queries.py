@@ -199,7 +199,7 @@ class Queries:
         return Result(outcome.zxid, lambda z: responses.children(xid, z, names, stat if with_stat else None), armed)
 
     async def _get_ephemerals(self, xid: int, body: GetEphemerals) -> Result:
-        owned = await list_ephemerals(self._gateway.aws, self._gateway.service, self._connection.caller.session)
+        owned = await list_ephemerals(self._gateway.bulk, self._gateway.service, self._connection.caller.session)
         # the list carries no zxid, so the present one stands for it
         head = await self._gateway.observer.catch_up()
         matching = [path for path in owned if path.startswith(body.prefix)]

@@ -101,7 +101,7 @@ class Reader:
 
     async def _register(self, path: str, watch: Kind) -> NodeItem:
         node = await register_watch(self._aws, self._service, path, watch.value, self._gateway)
-        self._watches.armed.add((watch, path))
+        self._watches.arm(watch, path)
         return node
 
     async def _blob(self, blob: Blob) -> bytes | None:

@@ -41,6 +41,7 @@ _FIRED_BY: dict[EventKind, tuple[Kind, ...]] = {
     EventKind.CHILDREN: (Kind.CHILD, Kind.PERSISTENT),
 }
 _ONE_SHOT = frozenset({Kind.DATA, Kind.CHILD})
+_MOST_ARMED = 100_000
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +78,13 @@ class Watches:
 
     def __len__(self) -> int:
         return sum(len(entries) for entries in self._of.values())
+
+    def arm(self, kind: Kind, path: str) -> None:
+        """Notes that the set in storage names this gateway; of the sets that empty themselves when they fire, some
+        may be forgotten, which costs another registration."""
+        if len(self.armed) >= _MOST_ARMED:
+            self.armed = {each for each in self.armed if each[0] not in _ONE_SHOT}
+        self.armed.add((kind, path))
 
     def begin(self, kind: Kind, path: str, watcher: Watcher) -> Registration:
         """To be called before storage is asked, so that no event falls between."""

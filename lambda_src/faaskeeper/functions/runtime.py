@@ -51,8 +51,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 @cache
-def aws() -> Aws:
-    return BotoAws(threads=16, timeout=8.0)
+def aws(timeout: float = 8.0) -> Aws:
+    """``timeout`` in seconds, as ``BotoAws`` has it."""
+    return BotoAws(threads=16, timeout=timeout)
 
 
 @cache

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _MARGIN = 2.0
 """Seconds before the function's timeout at which an attempt ends, so that the failure is handled, not cut off."""
+_TIMEOUT = 3.0
+"""Seconds for which an answer of AWS is waited for: all writes wait with it, and there is time to try again."""
 _LONGEST_BACKOFF = 4
 _MOST_EVIDENCE = 80_000
 """Characters of a quarantined message that are kept: escaped, each may take six bytes of the 1 MiB of a message."""
@@ -29,12 +31,12 @@ _MOST_EVIDENCE = 80_000
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
     seconds = context.get_remaining_time_in_millis() / 1000 - _MARGIN
-    run(process_records(aws(), service(), _sequencer(), event["Records"], seconds))
+    run(process_records(aws(_TIMEOUT), service(), _sequencer(), event["Records"], seconds))
 
 
 @cache
 def _sequencer() -> Sequencer:
-    return Sequencer(aws(), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None)
+    return Sequencer(aws(_TIMEOUT), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None)
 
 
 async def process_records(
@@ -84,7 +86,8 @@ def is_trusted(sender: str) -> bool:
 
     A SenderId is AROA...:SESSION for a role, AIDA... for a user, and the account's 12 digits for its root user.
     """
-    return sender.partition(":")[0] in os.environ.get("TRUSTED_SENDERS", "").split(",") or sender.isdigit()
+    trusted = os.environ.get("TRUSTED_SENDERS", "").split(",")
+    return bool(sender) and (sender.partition(":")[0] in trusted or sender.isdigit())
 
 
 async def _quarantine(aws: Aws, service: Service, record: LambdaEvent, reason: str) -> None:

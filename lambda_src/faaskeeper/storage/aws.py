@@ -105,16 +105,15 @@ def typed_error(service: str, operation: str, error: Exception) -> AwsError:
         return AccessDenied(service, operation, NO_CREDENTIALS, str(error))
     if isinstance(error, botocore.exceptions.ParamValidationError):
         return AwsError(service, operation, "ParamValidation", str(error))
-    if isinstance(error, botocore.exceptions.ParamValidationError):
-        return AwsError(service, operation, type(error).__name__, str(error))
     return Unavailable(service, operation, type(error).__name__, str(error))
 
 
 class BotoAws:
     """Aws by boto3. Its calls block, so each runs in a thread; clients are made at first use and shared.
 
-    ``region`` is the session's own unless given. ``timeout`` is the read timeout in seconds; calls that wait by
-    design (long polls) must ask for less.
+    ``region`` is the session's own unless given. ``timeout`` is for how many seconds an answer is waited for, beyond
+    what the call itself asks to wait (long polls): a connection that has died silently, as while a function's sandbox
+    was frozen, costs that long.
     The SDK's own retries are off: callers know what may be repeated, the SDK does not.
     """
 
@@ -123,19 +122,14 @@ class BotoAws:
         region: str | None = None,
         *,
         threads: int = 32,
-        timeout: float = 25.0,
+        timeout: float = 10.0,
         session: boto3.session.Session | None = None,
     ) -> None:
         self._session = session or boto3.session.Session()
         self._region = region
-        self._config = botocore.config.Config(
-            connect_timeout=3,
-            read_timeout=timeout,
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=threads,
-            tcp_keepalive=True,
-        )
-        self._clients: dict[str, Any] = {}
+        self._most = threads
+        self._timeout = timeout
+        self._clients: dict[tuple[str, float], Any] = {}
         self._lock = threading.Lock()
         self._threads = _DaemonThreads(threads)
 
@@ -150,20 +144,29 @@ class BotoAws:
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Response:
         try:
-            response: Response = getattr(self._client(service), operation)(**parameters)
+            response: Response = getattr(self._client(service, parameters.get("WaitTimeSeconds", 0)), operation)(
+                **parameters
+            )
             if service == "s3" and operation == "get_object":
                 response["Body"] = response["Body"].read()
             return response
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
             raise typed_error(service, operation, error) from error
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, wait: float) -> Any:
         with self._lock:
-            if service not in self._clients:
+            if (service, wait) not in self._clients:
+                config = botocore.config.Config(
+                    connect_timeout=3,
+                    read_timeout=self._timeout + wait,
+                    retries={"total_max_attempts": 1, "mode": "standard"},
+                    max_pool_connections=self._most,
+                    tcp_keepalive=True,
+                )
                 # boto3's stubs know only literal service names
                 make: Any = self._session.client  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-                self._clients[service] = make(service, region_name=self._region, config=self._config)
-            return self._clients[service]
+                self._clients[service, wait] = make(service, region_name=self._region, config=config)
+            return self._clients[service, wait]
 
 
 class Bounded:

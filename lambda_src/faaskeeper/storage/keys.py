@@ -100,7 +100,7 @@ def head_key() -> Key:
 
 def event_key(zxid: int, part: int = 0) -> Key:
     """The events of the transaction that ends at ``zxid``; ``part`` counts items when they do not fit into one."""
-    return Key("ledger", EVENT, f"{event_sort(zxid)}#{part}")
+    return Key("ledger", EVENT, f"{event_sort(zxid)}#{part:04d}")
 
 
 def recursive_key(path: str, gateway: str) -> Key:

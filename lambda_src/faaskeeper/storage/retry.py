@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from faaskeeper.storage.errors import AwsError, Conflict, Throttled, TransactionCancelled, Unavailable
+from faaskeeper.storage.errors import AccessDenied, AwsError, Conflict, Throttled, TransactionCancelled, Unavailable
 
 T = TypeVar("T")
 
@@ -29,15 +29,21 @@ def passing(error: AwsError) -> bool:
 
 
 async def repeat(call: Callable[[], Awaitable[T]], *, seconds: float = 5.0) -> T:
-    """``call`` until it succeeds or fails for good, at most about ``seconds``; then raises its last error."""
+    """``call`` until it succeeds or fails for good, at most about ``seconds``; then raises its last error. Where that
+    says only that the last try did nothing, and of an earlier one nothing is known, it raises the earlier one's."""
     deadline = asyncio.get_running_loop().time() + seconds
     attempt = 0
+    unknown: Unavailable | None = None
     while True:
         try:
             return await call()
         except AwsError as error:
             pause = delay(attempt)
+            if isinstance(error, Unavailable):
+                unknown = error
             if not passing(error) or asyncio.get_running_loop().time() + pause > deadline:
+                if unknown is not None and isinstance(error, (AccessDenied, Throttled)):
+                    raise unknown from error
                 raise
         await asyncio.sleep(pause)
         attempt += 1

@@ -192,7 +192,7 @@ def a_second_recursive_watch_counts_too_early() -> Iterator[None]:
 
     async def watch(self: Gateway, kind: Kind, path: str) -> int:
         before = (kind, path) in self.watches.armed
-        async with self._lasting[kind, path]:
+        async with self._one_by_one(kind, path):
             after = (kind, path) in self.watches.armed
         if kind is Kind.RECURSIVE and after and not before:
             return 0

@@ -1,0 +1,88 @@
+"""The seam to AWS: what an answer that does not come becomes, and what may be repeated."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.errors import AccessDenied, AwsError, ConditionFailed, Throttled, Unavailable
+from faaskeeper.storage.retry import repeat
+from faaskeeper_client.local.cloud import CloudSession
+
+
+@contextmanager
+def answering_after(seconds: float) -> Iterator[str]:
+    """A server that answers everything with an empty document; its URL."""
+    done = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            done.wait(seconds)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        done.set()
+        server.shutdown()
+        server.server_close()
+
+
+def test_only_a_call_that_asks_to_wait_is_waited_for() -> None:
+    with answering_after(1.0) as url:
+        aws = BotoAws("us-east-1", timeout=0.2, session=CloudSession(url, "123456789012", "us-east-1"))
+
+        async def scenario() -> None:
+            with pytest.raises(Unavailable):
+                await aws.call("sqs", "send_message", QueueUrl=f"{url}/queue", MessageBody="x")
+            polled = await aws.call("sqs", "receive_message", QueueUrl=f"{url}/queue", WaitTimeSeconds=20)
+            assert "Messages" not in polled
+
+        asyncio.run(scenario())
+        aws.close()
+
+
+UNKNOWN = Unavailable("sqs", "send_message", "ReadTimeout")
+
+
+@pytest.mark.parametrize(
+    ("last", "raised"),
+    [
+        (Throttled("sqs", "send_message", "RequestThrottled"), Unavailable),
+        (AccessDenied("sqs", "send_message", "ExpiredToken"), Unavailable),
+        (ConditionFailed("dynamodb", "update_item", "ConditionalCheckFailed"), ConditionFailed),
+    ],
+    ids=["throttled", "denied", "condition"],
+)
+def test_what_an_earlier_try_did_stays_unknown(last: AwsError, raised: type[AwsError]) -> None:
+    """Whoever is told that nothing was done would go on as if it had not been."""
+    errors = iter([UNKNOWN])
+
+    async def call() -> None:
+        raise next(errors, last)
+
+    with pytest.raises(raised):
+        asyncio.run(repeat(call, seconds=0.1))
+
+
+def test_nothing_was_done_if_no_try_says_otherwise() -> None:
+    async def call() -> None:
+        raise Throttled("sqs", "send_message", "RequestThrottled")
+
+    with pytest.raises(Throttled):
+        asyncio.run(repeat(call, seconds=0.1))
