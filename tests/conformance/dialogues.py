@@ -91,6 +91,19 @@ reads = st.one_of(
     ask("getChildren", paths, st.booleans()),
     ask("getChildren2", paths, st.booleans()),
 )
+LIMITS, STATS = "zookeeper_limits", "zookeeper_stats"
+quota_nodes = st.sampled_from(
+    [f"#{top}/{name}" for top in ("", "/folder", "/folder/a", "/folder/a/b") for name in (LIMITS, STATS)]
+)
+# what is no counts ends a real server at the next write below
+counts = st.sampled_from([b"", b"count=5,bytes=7", b"bytes=3", b"bytes=3;byteHardLimit=9,count=1"])
+quotas = st.one_of(
+    *[ask("get", quota_nodes, st.booleans())] * 4,
+    ask("create", quota_nodes, counts, st.just(OPEN), st.just(0)),
+    ask("create2", quota_nodes, counts, st.just(OPEN), st.just(0)),
+    ask("set", quota_nodes, counts, versions),
+    ask("delete", quota_nodes, versions),
+)
 watch_kinds = st.sampled_from([1, 2, 3, 4, 5, 9])
 asks = st.one_of(
     *[creates] * 4,
@@ -111,6 +124,7 @@ asks = st.one_of(
     ask("removeWatches", good_paths, watch_kinds),
     ask("checkWatches", good_paths, watch_kinds),
     ask("whoAmI"),
+    quotas,
 )
 
 
@@ -138,6 +152,18 @@ class Away:
 
 Step: TypeAlias = Burst | Close | Away
 
+
+def _quota(top: str) -> tuple[Ask, ...]:
+    """As zkCli's setquota."""
+    above = [f"#{top[:end]}" for end, slash in enumerate(f"{top}/") if slash == "/"]
+    return (
+        *(Ask("create", (path, b"", OPEN, 0)) for path in above),
+        Ask("create", (f"#{top}/{LIMITS}", b"count=3,bytes=-1", OPEN, 0)),
+        Ask("create2", (f"#{top}/{STATS}", b"count=0,bytes=0", OPEN, 0)),
+        Ask("get", (f"#{top}/{STATS}", True)),
+    )
+
+
 sessions = st.integers(0, SESSIONS - 1)
 few_paths = st.lists(good_paths, max_size=2, unique=True).map(tuple)
 some_asks = st.lists(asks, min_size=1, max_size=5).map(tuple)
@@ -145,6 +171,7 @@ steps = st.one_of(
     *[st.builds(Burst, sessions, some_asks)] * 8,
     # alone: ZooKeeper answers it without regard to what was sent before
     st.builds(Burst, sessions, st.tuples(ask("auth", st.sampled_from(["ann:secret", "bob:secret", "super:test"])))),
+    st.builds(Burst, sessions, st.sampled_from([_quota(""), _quota("/folder"), _quota("/folder/a")])),
     st.builds(Close, sessions),
     st.builds(
         Away,
@@ -172,12 +199,24 @@ EVENT_AMONG_PIPELINED_WRITES = [
 """The event belongs between the replies of writes that the sequencer takes in one batch."""
 
 
+COUNTED_IN_ONE_BATCH = [
+    Burst(0, (Ask("create", ("@/a", b"xyz", OPEN, 0)), *_quota("/folder"), Ask("create", ("@/b", b"y" * 50, OPEN, 1)))),
+    Burst(1, (Ask("set", ("@/a", b"", -1)), *_quota("/folder/a"), Ask("create", ("@/a/b", b"x", OPEN, 3)))),
+    Burst(0, (Ask("multi", (Ask("delete", ("@/b", -1)), Ask("create", ("@/ü", b"12", OPEN, 0)))),)),
+    Burst(1, (Ask("get", (f"#/folder/{STATS}", False)), Ask("get", (f"#/folder/a/{STATS}", False)))),
+    Close(1),
+    Burst(0, (Ask("delete", (f"#/folder/a/{LIMITS}", -1)), Ask("create", ("@/a/ü", b"x", OPEN, 0)))),
+]
+"""A quota counts what was there, what the same batch did before it, and what comes after; of two only the inner."""
+
+
 def dialogues(oracle: Address, endpoint: Address, *, number: int) -> Verdict:
     """The ``number`` is of random dialogues, each of up to twelve steps; a few that once differed come before."""
     began = time.monotonic()
 
     @settings(max_examples=number, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
     @example(dialogue=EVENT_AMONG_PIPELINED_WRITES)
+    @example(dialogue=COUNTED_IN_ONE_BATCH)
     @given(dialogue=st.lists(steps, min_size=1, max_size=12))
     def agree(dialogue: list[Step]) -> None:
         _compare(oracle, endpoint, dialogue)

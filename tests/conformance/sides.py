@@ -35,7 +35,8 @@ class Zxid(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """One request. In ``arguments``, ``@`` at the beginning of a path stands for the folder of the dialogue."""
+    """One request. In ``arguments``, ``@`` at the beginning of a path stands for the folder of the dialogue, and
+    ``#`` for the place of its quotas."""
 
     kind: str
     arguments: tuple[Any, ...] = ()
@@ -67,6 +68,7 @@ class Side:
         self._address = address
         self._top = top
         self._folder = f"{top}/folder"
+        self._quotas = f"/zookeeper/quota{top}"
         self._names: dict[int, int] = {}
         self._lines = [self._open(name) for name in range(sessions)]
         self.say(0, [Ask("create", (path, b"", raw.OPEN, 0)) for path in (self._top, self._folder)])
@@ -118,6 +120,7 @@ class Side:
                     pass
             line.socket.close()
         self.say(0, [Ask("auth", ("super:test",))])
+        self._delete(self._quotas)
         self._delete(self._top)
         self.say(0, [Ask("close")])
         self._lines[0].socket.close()
@@ -126,16 +129,16 @@ class Side:
         """Every node as the super user sees it."""
         self.say(0, [Ask("auth", ("super:test",))])
         found: list[Any] = []
-        waiting = [self._top]
+        waiting = [self._top, self._quotas]
         while waiting:
             path = waiting.pop()
             frames = self.say(0, [Ask("get", (path, False)), Ask("getChildren", (path, False)), Ask("getAcl", (path,))])
             found.append((self.moved(path), frames))
-            waiting += [f"{path}/{name}" for name in frames[1][2]]
+            waiting += [f"{path}/{name}" for name in frames[1][2] or ()]
         return found
 
     def _delete(self, path: str) -> None:
-        for name in self.say(0, [Ask("getChildren", (path, False))])[-1][2]:
+        for name in self.say(0, [Ask("getChildren", (path, False))])[-1][2] or ():
             self._delete(f"{path}/{name}")
         self.say(0, [Ask("delete", (path, -1))])
 
@@ -199,7 +202,7 @@ class Side:
         return path.replace(self._folder, "@", 1).replace(self._top, "top", 1)
 
     def _placed(self, path: str) -> str:
-        return path.replace("@", self._folder, 1)
+        return path.replace("@", self._folder, 1).replace("#", self._quotas, 1)
 
 
 def _frame(body: bytes) -> bytes:

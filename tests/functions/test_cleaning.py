@@ -601,7 +601,7 @@ class TestGateways:
             await world.timers(wait=5)
             assert await read_gateway(world.aws, world.service, "lost") is None
             assert await list_gateways(world.aws, world.service) == {"home"}
-            assert await world.items("ledger", "recursive") == []
+            assert await world.items("ledger", "subtree") == []
             assert not (await read_node(world.aws, world.service, "/")).watchers(WATCH_CHILD)
 
         run(work())

@@ -129,7 +129,7 @@ def test_the_janitor_may_do_all_it_does(strict: tuple[EmbeddedCloud, Service]) -
             assert not await world.item(node_key(path)), path
         watched = await read_node(world.aws, service, "/watched")
         assert not watched.watchers(WATCH_CHILD) | watched.watchers("fired_data")
-        assert await world.items("ledger", "recursive") == []
+        assert await world.items("ledger", "subtree") == []
         assert len(await world.items("ledger", "due")) == 1
         assert await list_gateways(world.aws, service) == {"home"}
         assert "Contents" not in await world.aws.call("s3", "list_objects_v2", Bucket=service.blobs)

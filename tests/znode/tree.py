@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from faaskeeper.znode import paths
+from faaskeeper.znode import paths, quotas
 from faaskeeper.znode.apply import Applied, Caller, apply
 from faaskeeper.znode.children import edge_hash
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.genesis import GENESIS
-from faaskeeper.znode.model import Kind, Session, Znode, int32
+from faaskeeper.znode.model import Kind, Session, Znode, data_length, int32
 from faaskeeper.znode.operations import CreateSession, Operation
+from faaskeeper.znode.quotas import Usage
 from faaskeeper.znode.state import State
 from faaskeeper.znode.touched import touched, with_parents
 
@@ -64,10 +65,15 @@ class Tree:
         what = touched(operation, caller.session)
         ephemerals = {session: self.ephemerals(session) for session in what.ephemerals}
         needed = what.paths | self.assumed | with_parents(frozenset[str]().union(*ephemerals.values()))
+        limited = {top for path in self.nodes if (top := quotas.limited(path))}
+        needed |= {quotas.stats_path(top) for top in limited}
+        counted = {top for path in needed if (top := quotas.counted(path))}
         return State(
             {path: self.nodes.get(path) for path in needed},
             {session: self.sessions.get(session) for session in what.sessions},
             ephemerals,
+            quotas=limited,
+            usage={top: self.usage(top) for top in counted},
         )
 
     def store(self, state: State, applied: Applied) -> None:
@@ -90,6 +96,10 @@ class Tree:
 
     def ephemerals(self, session: int) -> frozenset[str]:
         return frozenset(path for path, node in self.nodes.items() if node.owner == session)
+
+    def usage(self, top: str) -> Usage:
+        below = [node for path, node in self.nodes.items() if path == top or path.startswith(f"{top}/")]
+        return Usage(len(below), sum(data_length(node.data) for node in below))
 
     def children(self, path: str) -> dict[str, Znode]:
         return {

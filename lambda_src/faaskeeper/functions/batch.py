@@ -12,8 +12,9 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import is_data_key
 from faaskeeper.storage.commit import MOST_ITEMS, Plan, blob_of, plan
-from faaskeeper.storage.ledger import Head, Position
+from faaskeeper.storage.ledger import Head, Position, Subtrees
 from faaskeeper.storage.loading import MOST_KEYS, Moved, Snapshot, Wanted, load
+from faaskeeper.znode import quotas
 from faaskeeper.znode.acl import Caller, digest_id
 from faaskeeper.znode.apply import Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
@@ -68,8 +69,8 @@ class Batch:
     ``plan`` is None if nothing changed. ``assumed`` are paths that were taken to be missing: if the commit fails,
     they must be loaded. ``detached`` are the (gateway, session, epoch) that lost their connection
     to another gateway's request. ``sessions`` is how many more there are after it (fewer, if negative), ``expired``
-    how many ended because nobody was heard of for their timeout. ``rewatched`` tells that the watches on subtrees
-    changed.
+    how many ended because nobody was heard of for their timeout. ``subtrees_changed`` tells that what is said of whole
+    subtrees did.
     """
 
     entries: list[Entry] = field(default_factory=list[Entry])
@@ -79,7 +80,7 @@ class Batch:
     sessions: int = 0
     expired: int = 0
     assumed: frozenset[str] = frozenset()
-    rewatched: bool = False
+    subtrees_changed: bool = False
     zxid: int = 0
     plan: Plan | None = None
 
@@ -89,7 +90,7 @@ async def build_batch(
     service: Service,
     head: Head,
     entries: Sequence[Entry],
-    recursive: Mapping[str, frozenset[str]],
+    subtrees: Subtrees,
     time: int,
     suspects: frozenset[str] = frozenset(),
 ) -> Batch:
@@ -99,7 +100,7 @@ async def build_batch(
     ``suspects`` are paths to load besides: an earlier attempt took them to be missing. Raises Moved if what it loads
     is of a later transaction than ``head``.
     """
-    snapshot = Snapshot()
+    snapshot = Snapshot(quotas=subtrees.quotas)
     wanted = Wanted(suspects)
     for index, entry in enumerate(entries):
         more = wanted | _wanted(entry)
@@ -108,12 +109,13 @@ async def build_batch(
             entries = entries[:index]
             break
         wanted = more
+    wanted |= Wanted(_stats_of(wanted.paths, subtrees.quotas))
     while True:
         await load(aws, service, wanted, snapshot)
         if any(item.zxid > head.zxid for item in snapshot.items.values()):
             raise Moved
         try:
-            batch, unverified = _apply(service, head, entries, snapshot, recursive, time)
+            batch, unverified = _apply(service, head, entries, snapshot, subtrees.watching, time)
         except NotLoaded as missing:
             wanted = _missing(missing, snapshot)
             continue
@@ -170,7 +172,9 @@ def _apply(
         if not conditional:
             # carried out in steps, of which none may depend on a condition
             unverified = state.assumed_missing
-        batch.rewatched = any(True for _ in state.changed_subtree_watches())
+        batch.subtrees_changed = any(True for _ in state.changed_subtree_watches()) or any(
+            quotas.limited(path) for path in changed
+        )
         batch.assumed = state.assumed_missing
     return batch, unverified
 
@@ -240,6 +244,14 @@ def _wanted(entry: Entry) -> Wanted:
     return Wanted(need.paths, need.sessions, need.ephemerals, frozenset({entry.gateway}) if attaching else frozenset())
 
 
+def _stats_of(touched_paths: frozenset[str], with_quota: frozenset[str]) -> frozenset[str]:
+    """The nodes that the usage is kept in by the quotas that may count what happens at these paths."""
+    if not with_quota:
+        return frozenset()
+    tops = (next((top for top in quotas.tops(path) if top in with_quota), None) for path in touched_paths)
+    return frozenset(quotas.stats_path(top) for top in tops if top is not None)
+
+
 def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
     """What to load after an operation asked for it; a closing session's nodes are loaded all together."""
     if missing.session is not None:
@@ -248,6 +260,8 @@ def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
         return Wanted(ephemerals=frozenset({missing.ephemerals}))
     if missing.children is not None:
         return Wanted(children=frozenset({missing.children}))
+    if missing.usage is not None:
+        return Wanted(usage=frozenset({missing.usage}))
     assert missing.path is not None
     owned = {path for paths in snapshot.ephemerals.values() for path in paths}
     paths = owned | {_parent(path) for path in owned} | {missing.path}

@@ -18,7 +18,7 @@ from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import delete_blobs, list_blobs, list_references
 from faaskeeper.storage.due import Marker, drop_marker, due_markers, move_marker
 from faaskeeper.storage.keys import gateway_key, node_key
-from faaskeeper.storage.ledger import Head, read_recursive
+from faaskeeper.storage.ledger import Head, read_subtrees
 from faaskeeper.storage.leftovers import (
     Leftover,
     forget_watchers,
@@ -114,7 +114,7 @@ class Chores:
 
     async def subtree_watches(self, start: str) -> str | None:
         """Takes back the persistent-recursive watches of gateways that are gone."""
-        watching = await read_recursive(self.aws, self.service)
+        watching = (await read_subtrees(self.aws, self.service)).watching
         gone = await self._gone(frozenset[str]().union(*watching.values()))
         operations = [
             (0, UnwatchSubtree(path, gateway))

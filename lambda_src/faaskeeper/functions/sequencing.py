@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -23,7 +23,7 @@ from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction, watching_above
 from faaskeeper.storage.errors import AwsError, TransactionCancelled
 from faaskeeper.storage.journal import PREFIX, Journal, journal_of, opening, read_journal, step, write_journal
-from faaskeeper.storage.ledger import Head, Position, confirm_complete, read_events, read_head, read_recursive
+from faaskeeper.storage.ledger import Head, Position, Subtrees, confirm_complete, read_events, read_head, read_subtrees
 from faaskeeper.storage.loading import Moved, Snapshot
 from faaskeeper.storage.retry import delay, passing
 from faaskeeper.storage.znodes import FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
@@ -65,7 +65,7 @@ class Sequencer:
         self._announcer = Announcer(aws, service, notifier, self.metrics)
         self._deadline = 0.0
         self._head: Head | None = None
-        self._recursive: tuple[int, Mapping[str, frozenset[str]]] = (0, {})
+        self._subtrees = (0, Subtrees())
         self._queue = sha256(service.requests.encode()).hexdigest()[:12]
 
     async def process(self, entries: Sequence[Entry], seconds: float) -> None:
@@ -113,9 +113,9 @@ class Sequencer:
                 attempt += 1
 
     async def _build(self, head: Head, entries: Sequence[Entry], suspects: frozenset[str]) -> Batch:
-        recursive = await self._recursive_watches(head)
+        subtrees = await self._of_subtrees(head)
         try:
-            return await build_batch(self._aws, self._service, head, entries, recursive, self._clock(), suspects)
+            return await build_batch(self._aws, self._service, head, entries, subtrees, self._clock(), suspects)
         except (AwsError, Moved):
             raise
         except Exception as error:
@@ -140,11 +140,11 @@ class Sequencer:
             attempt += 1
         return self._head
 
-    async def _recursive_watches(self, head: Head) -> Mapping[str, frozenset[str]]:
+    async def _of_subtrees(self, head: Head) -> Subtrees:
         """Read again only when the head says that they changed."""
-        if self._recursive[0] != head.recursive_epoch:
-            self._recursive = (head.recursive_epoch, await read_recursive(self._aws, self._service))
-        return self._recursive[1]
+        if self._subtrees[0] != head.subtrees_epoch:
+            self._subtrees = (head.subtrees_epoch, await read_subtrees(self._aws, self._service))
+        return self._subtrees[1]
 
     async def _found(self) -> None:
         """The first transaction of a service: the tree as a fresh ensemble has it."""
@@ -176,7 +176,7 @@ class Sequencer:
             tuple(batch.plan.keys),
             batch.entries[-1].position,
             tuple(answer for answer in answers if len(ascii(answer)) < _MOST_OUTCOME_BYTES),
-            recursive_epoch=batch.zxid if batch.rewatched else head.recursive_epoch,
+            subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
             detached=tuple(batch.detached),
             sessions=head.sessions + batch.sessions,
             queue=self._queue,
@@ -272,7 +272,7 @@ class Sequencer:
             sets = {
                 (event.path, name) for event in events for name in (FIRED[WATCH_DATA], FIRED[WATCH_CHILD], WATCH_STAY)
             }
-            recursive = {path: set(ids) for path, ids in (await self._recursive_watches(head)).items()}
+            recursive = {path: set(ids) for path, ids in (await self._of_subtrees(head)).watching.items()}
             gateways = frozenset[str]().union(*(watching_above(event.path, recursive) for event in events))
             watched = Watched(tuple(events), tuple(sorted(sets)), gateways)
         await self._announcer.announce(head.zxid, head.base, answers, watched, head.detached)

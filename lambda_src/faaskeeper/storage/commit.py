@@ -24,6 +24,7 @@ from faaskeeper.storage.keys import (
     gateway_session_key,
     head_key,
     node_key,
+    quota_key,
     recursive_key,
     reference_key,
     session_key,
@@ -42,6 +43,7 @@ from faaskeeper.storage.znodes import (
     plain_attributes,
     tombstone_attributes,
 )
+from faaskeeper.znode import quotas
 from faaskeeper.znode.model import Blob, Event, EventKind, Session, Stored, Znode
 from faaskeeper.znode.state import State
 
@@ -144,6 +146,7 @@ def plan(
         writer.edge(path, before, after)
         writer.ephemeral(path, before, after)
         writer.reference(before, after)
+        writer.quota(path, before, after)
         if marker := marker_of(path, before, after, time):
             writer.put(*marker)
     if by_path:
@@ -297,6 +300,15 @@ class _Writer:
             self.delete(reference_key(old))
         if new:
             self.put(reference_key(new), {})
+
+    def quota(self, path: str, before: Znode | None, after: Znode | None) -> None:
+        top = quotas.limited(path)
+        if top is None or (before is None) == (after is None):
+            return
+        if after is None:
+            self.delete(quota_key(top))
+        else:
+            self.put(quota_key(top), {"path": string(top)})
 
     def session(self, session: int, before: Session | None, after: Session | None) -> None:
         old, new = before.gateway if before else None, after.gateway if after else None

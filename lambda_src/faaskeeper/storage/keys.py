@@ -26,7 +26,7 @@ GATEWAY = "gateway"
 GATEWAY_SESSION_PREFIX = "session#"
 HEAD = "head"
 EVENT = "event"
-RECURSIVE = "recursive"
+SUBTREE = "subtree"
 REFERENCE = "blob"
 DUE = "due"
 JANITOR = "janitor"
@@ -105,7 +105,12 @@ def event_key(zxid: int, part: int = 0) -> Key:
 
 def recursive_key(path: str, gateway: str) -> Key:
     """A gateway with a persistent-recursive watch on ``path``; both are in attributes too."""
-    return Key("ledger", RECURSIVE, f"{sha256(path.encode()).hexdigest()}#{gateway}")
+    return Key("ledger", SUBTREE, f"{sha256(path.encode()).hexdigest()}#{gateway}")
+
+
+def quota_key(path: str) -> Key:
+    """One for each path that has a quota; it is in an attribute too."""
+    return Key("ledger", SUBTREE, f"{sha256(path.encode()).hexdigest()}#quota")
 
 
 def reference_key(blob: str) -> Key:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AccessDenied, AwsError, ConditionFailed
-from faaskeeper.storage.keys import EVENT, RECURSIVE, Key, event_sort, head_key, pack_key, unpack_key
+from faaskeeper.storage.keys import EVENT, SUBTREE, Key, event_sort, head_key, pack_key, unpack_key
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import passing, repeat
 from faaskeeper.znode.model import Event
@@ -43,10 +43,10 @@ class Head:
     ``zxid`` is the last one, ``base`` the one before that transaction, ``keys`` the items it wrote besides the
     head. ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the
     last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
-    ``recursive_epoch`` changes with the set of recursive watches. ``detached`` are the (gateway, session, epoch)
-    whose connections that transaction cut off. ``sessions`` is how many there are.
-    ``queue`` names the requests queue that ``applied`` counts in: in a service restored from a backup it is another
-    one, and its positions start anew. ``journal`` and ``journal_step``
+    ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are the (gateway, session, epoch) whose connections
+    that transaction cut off. ``sessions`` is how many there are. ``queue`` names the requests queue that ``applied``
+    counts in: in a service restored from a backup it is another one, and its positions start anew. ``journal`` and
+    ``journal_step``
     are there while a transaction is carried out in steps (see ``journal``).
     """
 
@@ -56,7 +56,7 @@ class Head:
     applied: Position
     outcomes: tuple[tuple[str, int, Outcome], ...] = ()
     floor: int = 0
-    recursive_epoch: int = 0
+    subtrees_epoch: int = 0
     detached: tuple[tuple[str, int, int], ...] = ()
     sessions: int = 0
     queue: str = ""
@@ -72,11 +72,20 @@ class Head:
             "applied": number(self.applied.sequence_number),
             "applied_index": number(self.applied.index),
             "outcomes": string(_dump([[g, n, *pack_outcome(outcome)] for g, n, outcome in self.outcomes])),
-            "recursive_epoch": number(self.recursive_epoch),
+            "subtrees_epoch": number(self.subtrees_epoch),
             "detached": string(_dump(self.detached)),
             "sessions": number(self.sessions),
             "queue": string(self.queue),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Subtrees:
+    """What is said of whole subtrees: by their path, the ids of the gateways with persistent-recursive watches; and
+    the paths that have a quota."""
+
+    watching: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    quotas: frozenset[str] = frozenset()
 
 
 def head_of(item: Item) -> Head:
@@ -90,7 +99,7 @@ def head_of(item: Item) -> Head:
             for gateway, request, *fields in json.loads(get_string(item, "outcomes", "[]"))
         ),
         floor=get_number(item, "floor"),
-        recursive_epoch=get_number(item, "recursive_epoch"),
+        subtrees_epoch=get_number(item, "subtrees_epoch"),
         detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),
         sessions=get_number(item, "sessions"),
         queue=get_string(item, "queue"),
@@ -177,18 +186,22 @@ async def read_events(aws: Aws, service: Service, after: int, upto: int) -> list
     return [unpack_event(packed) for item in items for packed in json.loads(get_string(item, "events"))]
 
 
-async def read_recursive(aws: Aws, service: Service) -> dict[str, frozenset[str]]:
-    """Ids of the gateways with persistent-recursive watches, by path."""
+async def read_subtrees(aws: Aws, service: Service) -> Subtrees:
     items = await query_all(
         aws,
         TableName=service.ledger,
-        KeyConditionExpression="pk = :recursive",
-        ExpressionAttributeValues={":recursive": string(RECURSIVE)},
+        KeyConditionExpression="pk = :subtree",
+        ExpressionAttributeValues={":subtree": string(SUBTREE)},
     )
     gateways: dict[str, set[str]] = defaultdict(set)
+    quotas: set[str] = set()
     for item in items:
-        gateways[get_string(item, "path")].add(get_string(item, "gateway"))
-    return {path: frozenset(ids) for path, ids in gateways.items()}
+        path = get_string(item, "path")
+        if "gateway" in item:
+            gateways[path].add(get_string(item, "gateway"))
+        else:
+            quotas.add(path)
+    return Subtrees({path: frozenset(ids) for path, ids in gateways.items()}, frozenset(quotas))
 
 
 def event_records(events: Iterable[Event]) -> list[str]:

@@ -15,12 +15,16 @@ from faaskeeper.storage.keys import KEY_NAMES, Key, gateway_key, node_key, sessi
 from faaskeeper.storage.retry import delay, repeat
 from faaskeeper.storage.sessions import gateway_of, list_ephemerals, session_of
 from faaskeeper.storage.znodes import NodeItem, read_children
-from faaskeeper.znode.model import Session
+from faaskeeper.znode import paths
+from faaskeeper.znode.model import Session, data_length
+from faaskeeper.znode.quotas import Usage
 from faaskeeper.znode.state import State
 
 MOST_KEYS = 100
 """Of a BatchGetItem (DynamoDB limit)."""
 _ROUNDS = 8
+_MOST_COUNTED = 10_000
+"""Znodes in subtrees that are counted: all writes wait meanwhile."""
 
 
 class Moved(Exception):
@@ -30,13 +34,14 @@ class Moved(Exception):
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to load: node paths, session ids, ids of sessions whose ephemerals are listed, gateway ids, paths whose
-    children are listed."""
+    children are listed, paths whose subtrees are counted."""
 
     paths: frozenset[str] = frozenset()
     sessions: frozenset[int] = frozenset()
     ephemerals: frozenset[int] = frozenset()
     gateways: frozenset[str] = frozenset()
     children: frozenset[str] = frozenset()
+    usage: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> int:
@@ -50,6 +55,7 @@ class Wanted:
             self.ephemerals | other.ephemerals,
             self.gateways | other.gateways,
             self.children | other.children,
+            self.usage | other.usage,
         )
 
 
@@ -62,10 +68,17 @@ class Snapshot:
     ephemerals: dict[int, list[str]] = field(default_factory=dict[int, "list[str]"])
     alive: dict[str, bool] = field(default_factory=dict[str, bool])
     children: dict[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
+    quotas: frozenset[str] = frozenset()
+    usage: dict[str, Usage | None] = field(default_factory=dict[str, "Usage | None"])
 
     def state(self) -> State:
         return State(
-            {path: item.znode for path, item in self.items.items()}, self.sessions, self.ephemerals, self.children
+            {path: item.znode for path, item in self.items.items()},
+            self.sessions,
+            self.ephemerals,
+            self.children,
+            self.quotas,
+            self.usage,
         )
 
 
@@ -91,6 +104,10 @@ async def load(aws: Aws, service: Service, wanted: Wanted, into: Snapshot) -> No
         if listing is None:
             raise Moved(path)
         into.children[path] = listing.names
+    for path in sorted(wanted.usage):
+        # all of a batch together, and what was too much was the rest
+        counted = sum(usage.znodes if usage else _MOST_COUNTED for usage in into.usage.values())
+        into.usage[path] = await _usage(aws, service, path, _MOST_COUNTED - counted)
     items: dict[Key, Item] = {}
     for part in loaded:
         items |= part
@@ -131,3 +148,31 @@ async def batch_get(aws: Aws, service: Service, keys: Iterable[Key]) -> dict[Key
             "dynamodb", "batch_get_item", "UnprocessedKeys", f"{len(pending)} tables left after {_ROUNDS} tries"
         )
     return found
+
+
+async def _usage(aws: Aws, service: Service, top: str, most: int) -> Usage | None:
+    """What is in the subtree of ``top``, level by level; None if that is more than ``most`` znodes. Raises Moved."""
+    if most <= 0:
+        return None
+    znodes = size = 0
+    level = [top]
+    while level:
+        groups = [level[start : start + MOST_KEYS] for start in range(0, len(level), MOST_KEYS)]
+        loaded = await asyncio.gather(*(batch_get(aws, service, map(node_key, group)) for group in groups))
+        items = {key: item for part in loaded for key, item in part.items()}
+        found = [(path, NodeItem(path, items.get(node_key(path), {})).znode) for path in level]
+        nodes = [(path, node) for path, node in found if node is not None]
+        if len(nodes) < len(found) and level != [top]:
+            raise Moved(top)
+        znodes += len(nodes)
+        size += sum(data_length(node.data) for _, node in nodes)
+        if znodes + sum(node.children for _, node in nodes) > most:
+            return None
+        parents = [path for path, node in nodes if node.children]
+        listings = await asyncio.gather(*(read_children(aws, service, path) for path in parents))
+        level = list[str]()
+        for path, listing in zip(parents, listings, strict=True):
+            if listing is None:
+                raise Moved(path)
+            level.extend(paths.child(path, name) for name in listing.names)
+    return Usage(znodes, size)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from faaskeeper.znode import acl as acls
-from faaskeeper.znode import paths
+from faaskeeper.znode import paths, quotas
 from faaskeeper.znode.acl import Caller
 from faaskeeper.znode.children import add_child, remove_child
 from faaskeeper.znode.create_mode import CREATE_MODES, MAX_TTL, CreateMode
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import Event, EventKind, Kind, Permission, Session, Znode, int32
+from faaskeeper.znode.model import Event, EventKind, Kind, Permission, Session, Znode, data_length, int32
 from faaskeeper.znode.operations import (
     AttachSession,
     Check,
@@ -167,6 +167,8 @@ class _Transaction:
             children=parent.children + 1,
             children_sum=add_child(parent.children_sum, paths.name(path), self._zxid),
         )
+        self._begin_to_count(path, node)
+        self._count(path, 1, data_length(node.data))
         self._fire(path, EventKind.CREATED, node)
         self._fire(parent_path, EventKind.CHILDREN, parent)
         return Outcome(Code.OK, self._zxid, path=path, stat=node.stat)
@@ -198,6 +200,7 @@ class _Transaction:
             data=set_data.data,
         )
         self._state.put(path, node)
+        self._count(path, 0, data_length(node.data) - data_length(before.data))
         self._fire(path, EventKind.DATA, node)
         return Outcome(Code.OK, self._zxid, stat=node.stat)
 
@@ -307,8 +310,27 @@ class _Transaction:
             children=parent.children - 1,
             children_sum=remove_child(parent.children_sum, paths.name(path), node.czxid),
         )
+        self._count(path, -1, -data_length(node.data))
         self._fire(path, EventKind.DELETED, node)
         self._fire(parent_path, EventKind.CHILDREN, parent)
+
+    def _begin_to_count(self, path: str, node: Znode) -> None:
+        """A new ``zookeeper_stats`` says what is there, whatever its creator wrote (DataTree.updateQuotaForPath)."""
+        top = quotas.counted(path)
+        if top is None:
+            return
+        usage = self._state.usage(top)
+        if usage is None:
+            raise ZnodeError(Code.SYSTEM_ERROR, f"{top} has too much below it to be counted")
+        self._state.put(path, replace(node, data=quotas.stats_text(usage)))
+
+    def _count(self, path: str, znodes: int, size: int) -> None:
+        """Changes nothing of the ``zookeeper_stats`` but its data: no version, no mzxid, and no watch fires."""
+        top = self._state.quota_top(path)
+        node = self._state.node(quotas.stats_path(top)) if top else None
+        if top and node is not None:
+            counted = replace(node, zxid=self._zxid, data=quotas.add(node.data, znodes, size))
+            self._state.put(quotas.stats_path(top), counted)
 
     def _fire(self, path: str, kind: EventKind, node: Znode) -> None:
         self.events.append(Event(self._zxid, path, kind, node.acl))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from faaskeeper.znode.model import Session, Znode
+from faaskeeper.znode import quotas
+from faaskeeper.znode.model import Session, Znode, data_length
+from faaskeeper.znode.quotas import Usage
 
 
 class NotLoaded(LookupError):
     """The operation needs something the State was not given: load that and apply again.
 
-    One of: the node at ``path``, a ``session``, the ``ephemerals`` of a session, the names of a path's ``children``.
+    One of: the node at ``path``, a ``session``, the ``ephemerals`` of a session, the names of a path's ``children``,
+    the ``usage`` of a path's subtree.
     """
 
     def __init__(
@@ -25,12 +28,14 @@ class NotLoaded(LookupError):
         session: int | None = None,
         ephemerals: int | None = None,
         children: str | None = None,
+        usage: str | None = None,
     ) -> None:
-        super().__init__(f"path={path!r} session={session} ephemerals={ephemerals} children={children!r}")
+        super().__init__(f"{path=} {session=} {ephemerals=} {children=} {usage=}")
         self.path = path
         self.session = session
         self.ephemerals = ephemerals
         self.children = children
+        self.usage = usage
 
 
 class State:
@@ -38,7 +43,9 @@ class State:
 
     ``nodes`` maps each loaded path to its Znode, or to None where none exists; ``sessions`` likewise;
     ``ephemerals`` maps a session to the paths it owns in storage, loaded for sessions that are being closed;
-    ``children`` maps a path to the names of its children in storage, loaded for listings.
+    ``children`` maps a path to the names of its children in storage, loaded for listings;
+    ``quotas`` are the paths that have one, all of them; ``usage`` maps a path to what is in its subtree in storage,
+    None if that is too much to count.
     """
 
     def __init__(
@@ -47,11 +54,15 @@ class State:
         sessions: Mapping[int, Session | None] | None = None,
         ephemerals: Mapping[int, Iterable[str]] | None = None,
         children: Mapping[str, Iterable[str]] | None = None,
+        quotas: Iterable[str] = (),
+        usage: Mapping[str, Usage | None] | None = None,
     ) -> None:
         self._loaded_nodes = dict(nodes or {})
         self._loaded_sessions = dict(sessions or {})
         self._loaded_ephemerals = {owner: frozenset(paths) for owner, paths in (ephemerals or {}).items()}
         self._loaded_children = {path: frozenset(names) for path, names in (children or {}).items()}
+        self._loaded_quotas = frozenset(quotas)
+        self._loaded_usage = dict(usage or {})
         self._subtrees: dict[tuple[str, str], bool] = {}
         self._nodes: dict[str, Znode | None] = {}
         self._sessions: dict[int, Session | None] = {}
@@ -121,6 +132,33 @@ class State:
                 if child.startswith(prefix) and child != "/" and "/" not in child[len(prefix) :]:
                     (names.discard if node is None else names.add)(child[len(prefix) :])
         return sorted(names)
+
+    def quota_top(self, path: str) -> str | None:
+        """The path with the quota that the node at ``path`` is counted for, None if there is none."""
+        layers = self._layers()
+        for top in quotas.tops(path):
+            limits = quotas.limits_path(top)
+            put = [layer._nodes[limits] for layer in layers if limits in layer._nodes]
+            if put[-1] is not None if put else top in layers[0]._loaded_quotas:
+                return top
+        return None
+
+    def usage(self, path: str) -> Usage | None:
+        """What is in the subtree of ``path`` now, None if that is too much to count. Raises NotLoaded."""
+        root = self._root()
+        if path not in root._loaded_usage:
+            raise NotLoaded(usage=path)
+        usage = root._loaded_usage[path]
+        if usage is None:
+            return None
+        znodes, size = usage
+        changed = {each: node for layer in self._layers() for each, node in layer._nodes.items()}
+        for each, after in changed.items():
+            if each == path or each.startswith(f"{path}/"):
+                before = root._loaded_nodes.get(each)
+                znodes += (after is not None) - (before is not None)
+                size += data_length(after and after.data) - data_length(before and before.data)
+        return Usage(znodes, size)
 
     def put(self, path: str, node: Znode | None) -> None:
         self._nodes[path] = node
