@@ -44,8 +44,8 @@ def connect(
 
     ``service_name`` defaults to the one ``cdk deploy`` gives. ``region`` and ``session`` say where it is, if not
     where boto3 would look by itself. ``listen`` (``HOST:PORT``) is for serving other ZooKeeper clients too.
-    ``kazoo_options`` go to KazooClient, except for ``hosts``. Raises DiscoveryError, AwsError, OSError if the
-    address cannot be listened on, and ValueError if it is none.
+    ``kazoo_options`` go to KazooClient, except for ``hosts``. Raises DiscoveryError, AwsError,
+    IncompatibleVersion, OSError if the address cannot be listened on, and ValueError if it is none.
     """
     if "hosts" in kazoo_options:
         raise TypeError("connect() chooses the hosts itself: name a service, or use KazooClient(hosts=...)")

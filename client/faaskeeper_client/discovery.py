@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from faaskeeper.protocol.service import PARAMETER_PREFIX, InvalidService, Service
+from faaskeeper.protocol.service import PARAMETER_PREFIX, IncompatibleVersion, InvalidService, Service
 from faaskeeper.storage.errors import NO_CREDENTIALS, AccessDenied, AwsError, NotFound
 
 DEFAULT_SERVICE = "faaskeeper"
@@ -54,8 +54,10 @@ def find_service(
         region = region or session.region_name
         client: Any = session.client("ssm", region_name=region, config=config)  # pyright: ignore[reportUnknownMemberType]
         return Service.from_json(client.get_parameter(Name=PARAMETER_PREFIX + name)["Parameter"]["Value"])
-    except InvalidService as error:
+    except IncompatibleVersion as error:
         raise WrongVersion(str(error)) from error
+    except InvalidService as error:
+        raise DiscoveryError(f"{PARAMETER_PREFIX}{name}: {error}") from error
     except botocore.exceptions.NoRegionError as error:
         raise DiscoveryError("no AWS region is set: name one, or set AWS_DEFAULT_REGION") from error
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:

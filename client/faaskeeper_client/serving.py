@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -24,17 +24,21 @@ _LONGEST_STOP = 5.0
 logger = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def serving(aws: Aws, service: Service, listen: Address = ANY_PORT) -> AsyncGenerator[Address]:
-    """A gateway for ZooKeeper clients that connect to the address given; ``listen``'s port 0 takes a free one.
+async def serve(
+    aws: Aws, service: Service, listen: Address, ready: Callable[[Address], object], stop: asyncio.Event
+) -> None:
+    """A gateway for ZooKeeper clients, until ``stop``. ``ready`` is told where they connect to; port 0 of ``listen``
+    takes a free one.
 
-    At the end its clients are dropped. Their sessions live on until their timeout. Raises AwsError, OSError.
+    At the end its clients are dropped. Their sessions live on until their timeout. Raises AwsError, OSError, and
+    IncompatibleVersion, also later, when the service is upgraded.
     """
     gateway = Gateway(aws, service)
     server = Server(gateway)
     await gateway.start()
     try:
-        yield Address(*await server.listen(listen.host, listen.port))
+        ready(Address(*await server.listen(listen.host, listen.port)))
+        await gateway.live_until(stop)
     finally:
         server.close()
         await gateway.stop()
@@ -43,7 +47,7 @@ async def serving(aws: Aws, service: Service, listen: Address = ANY_PORT) -> Asy
 
 
 class GatewayThread:
-    """``serving`` in a thread with an event loop of its own, which does not keep the program from ending."""
+    """``serve`` in a thread with an event loop of its own, which does not keep the program from ending."""
 
     def __init__(self, aws: Aws, service: Service, listen: Address = ANY_PORT) -> None:
         self._aws = aws
@@ -55,7 +59,7 @@ class GatewayThread:
         self._thread = threading.Thread(target=self._run, name=f"faaskeeper-{service.name}", daemon=True)
 
     def start(self) -> Self:
-        """Returns when it serves. Raises AwsError, OSError."""
+        """Returns when it serves. Raises AwsError, OSError, IncompatibleVersion."""
         self._thread.start()
         self._address.result()
         return self
@@ -104,6 +108,4 @@ class GatewayThread:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with serving(self._aws, self._service, self._listen) as address:
-            self._address.set_result(address)
-            await self._stop.wait()
+        await serve(self._aws, self._service, self._listen, self._address.set_result, self._stop)

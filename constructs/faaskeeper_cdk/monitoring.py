@@ -95,6 +95,10 @@ class ServiceMetrics:
         """Messages that the sequencer could not parse."""
         return self.metric("Quarantined")
 
+    def metric_refused(self) -> cloudwatch.Metric:
+        """Messages of gateways that speak another version of the protocol."""
+        return self.metric("Refused")
+
     def metric_pickup_latency(self, statistic: str = "p99") -> cloudwatch.Metric:
         """From the sending of a batch's oldest message to the end of its invocation, in ms."""
         return self.metric("QueueAge", statistic)
@@ -254,6 +258,7 @@ class Monitoring(Construct):
         self._alarm(
             "Quarantined", "A message could not be parsed and was put aside", metrics.metric_quarantined(), 1, 1
         )
+        self._alarm("Refused", "Gateways of another version are turned away", metrics.metric_refused(), 1, 1)
         self._alarm(
             "DeadLetters",
             "Messages were given up",
@@ -370,7 +375,10 @@ class Monitoring(Construct):
                     _graph(
                         "DynamoDB: throttled, failed", [metrics.metric_table_throttles(), metrics.metric_table_errors()]
                     ),
-                    _graph("Dead letters, quarantined", [metrics.metric_dead_letters(), metrics.metric_quarantined()]),
+                    _graph(
+                        "Dead letters, quarantined, refused",
+                        [metrics.metric_dead_letters(), metrics.metric_quarantined(), metrics.metric_refused()],
+                    ),
                 ],
                 [
                     _graph(

@@ -270,15 +270,16 @@ class TestFindService:
             aws_environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
             self.fails(DiscoveryError, "service 'local' in us-east-1 cannot be looked up: Could not connect")
 
+    @pytest.mark.parametrize("kind", ["data", "protocol"])
     @pytest.mark.parametrize(("version", "what"), [(0, "the service"), (99, "this software")])
     def test_another_version(
-        self, version: int, what: str, deployed: Deployed, aws_environment: pytest.MonkeyPatch
+        self, kind: str, version: int, what: str, deployed: Deployed, aws_environment: pytest.MonkeyPatch
     ) -> None:
-        text = deployed.service.to_json().replace('"version":1', f'"version":{version}')
+        text = deployed.service.to_json().replace(f'"{kind}_version":1', f'"{kind}_version":{version}')
         deployed.session.client("ssm").put_parameter(
             Name=f"{PARAMETER_PREFIX}of-{version}", Value=text, Type="String", Overwrite=True
         )
-        self.fails(WrongVersion, f"has data version {version}, this software 1: upgrade {what}", f"of-{version}")
+        self.fails(WrongVersion, f"has {kind} version {version}, this software 1: upgrade {what}", f"of-{version}")
 
     def test_no_permission(self, aws_environment: pytest.MonkeyPatch) -> None:
         with EmbeddedCloud(enforce_permissions=True) as cloud:

@@ -13,10 +13,11 @@ from faaskeeper.functions.batch import MOST_OPERATIONS, OLDEST_REQUEST
 from faaskeeper.functions.notifier import notify
 from faaskeeper.functions.sequencing import Unfinished
 from faaskeeper.protocol.messages import Principal, RequestMessage, decode_reply, encode_requests
-from faaskeeper.protocol.service import DATA_VERSION
+from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion
 from faaskeeper.storage.aws import Aws, BotoAws, Response
 from faaskeeper.storage.blobs import blob_key, data_key, write_blob
 from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
+from faaskeeper.storage.keys import head_key
 from faaskeeper.storage.queues import reply_queue_url
 from faaskeeper.storage.znodes import (
     EVERYBODY,
@@ -45,8 +46,7 @@ class TestPoison:
             "no JSON",
             "[]",
             "{}",
-            json.dumps({"v": DATA_VERSION + 1, "gateway": "g", "principals": [], "requests": []}),
-            json.dumps({"v": DATA_VERSION, "gateway": "../requests", "principals": [], "requests": []}),
+            json.dumps({"v": PROTOCOL_VERSION, "gateway": "../requests", "principals": [], "requests": []}),
             '{"a":' * 20_000,
             "claim:blobs/that-is-gone",
             "claim:",
@@ -54,7 +54,7 @@ class TestPoison:
             '"' * 1_000_000,
             "\u4e2d" * 300_000,
         ],
-        ids=["text", "list", "empty", "version", "queue", "deep", "claim", "no claim", "long claim", "large", "wide"],
+        ids=["text", "list", "empty", "queue", "deep", "claim", "no claim", "long claim", "large", "wide"],
     )
     def test_a_message_that_is_none(self, aws: BotoAws, body: str) -> None:
         async def scenario() -> None:
@@ -751,5 +751,51 @@ class TestFounding:
             assert head.zxid == 0
             assert await stage.children("/") == ["zookeeper"]
             assert await stage.children("/zookeeper") == ["config", "quota"]
+
+        run(scenario())
+
+
+class TestVersions:
+    @pytest.mark.parametrize("version", [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1])
+    def test_who_speaks_another_is_told_and_holds_up_nobody(self, aws: BotoAws, version: int) -> None:
+        """Whatever the message looks like otherwise: only ``v`` and ``gateway`` are known of another version."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client, other = await stage.client(), await stage.gateway()
+            await stage.send_raw(json.dumps({"v": version, "gateway": other.id, "wishes": {}}))
+            await stage.send_raw(json.dumps({"v": version, "gateway": ""}))
+            (outcome,) = await stage.do(client, create("/a"))
+            assert outcome.code is Code.OK
+            with pytest.raises(IncompatibleVersion, match=f"speaks protocol version {version}, the service"):
+                await stage.replies(other, 1)
+            assert await stage.quarantined() == []
+
+        run(scenario())
+
+    @pytest.mark.parametrize("version", [0, 2])
+    def test_nothing_is_committed_to_tables_of_another(self, aws: BotoAws, version: int) -> None:
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            key = {"TableName": stage.service.ledger, "Key": head_key().attributes}
+
+            async def set_version(number: int) -> None:
+                await aws.call(
+                    "dynamodb",
+                    "update_item",
+                    UpdateExpression="SET version = :version",
+                    ExpressionAttributeValues={":version": {"N": str(number)}},
+                    **key,
+                )
+
+            await set_version(version)
+            (number,) = await stage.send(client.gateway, (client, create("/a")))
+            with pytest.raises(IncompatibleVersion, match=f"has data version {version}, this software 1"):
+                await stage.sequencer().invoke(await stage.receive())
+            assert await stage.node("/a") is None
+            await set_version(1)
+            await stage.drain()
+            assert (await stage.outcomes(client.gateway, [number]))[number].code is Code.OK
 
         run(scenario())

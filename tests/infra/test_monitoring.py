@@ -70,7 +70,13 @@ class TestAlarms:
             for namespace, metric, dimensions in measured(alarm)
             if namespace == "FaaSKeeper"
         ]
-        assert {metric for metric, _ in own} == {"Quarantined", "CancelledTransactions", "Transactions", "FailedTimers"}
+        assert {metric for metric, _ in own} == {
+            "Quarantined",
+            "Refused",
+            "CancelledTransactions",
+            "Transactions",
+            "FailedTimers",
+        }
         for metric, dimensions in own:
             assert metric in Metrics.UNITS
             assert dimensions == {"Service": "tests"}

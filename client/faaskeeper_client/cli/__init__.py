@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faaskeeper import __version__
+from faaskeeper.protocol.service import IncompatibleVersion
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.znode import paths
 from faaskeeper.znode.create_mode import MAX_TTL
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, USAGE)
     except (ServerUnreachable, DiscoveryError, AwsError) as error:
         return _fail(error, UNREACHABLE)
-    except (Failed, TransferError, InvalidDocument, ListenError, CommandFailed) as error:
+    except (Failed, TransferError, InvalidDocument, ListenError, CommandFailed, IncompatibleVersion) as error:
         return _fail(error, FAILED)
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, FAILED)

@@ -142,14 +142,12 @@ def local(options: Options) -> None:
 
 async def _serve(aws: BotoAws, service: Service, address: Address) -> None:
     """Until SIGINT or SIGTERM."""
-    from faaskeeper_client.serving import serving
+    from faaskeeper_client.serving import serve
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(aws, service, address) as listening:
-        print(f"ready {listening}", flush=True)
-        await stop.wait()
+    await serve(aws, service, address, lambda listening: print(f"ready {listening}", flush=True), stop)
 
 
 def _log(options: Options) -> None:

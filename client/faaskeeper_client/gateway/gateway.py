@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from faaskeeper.protocol.messages import Principal, ReplyMessage
-from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.service import PARAMETER_PREFIX, IncompatibleVersion, InvalidService, Service
 from faaskeeper.storage.aws import Aws, Bounded
 from faaskeeper.storage.blobs import data_key, write_blob
 from faaskeeper.storage.errors import AwsError
@@ -108,6 +108,15 @@ class Gateway:
         await self.liveness.beat()
         await self.observer.catch_up()
         await asyncio.sleep(usable - asyncio.get_running_loop().time())
+
+    async def live_until(self, stop: asyncio.Event) -> None:
+        """Raises IncompatibleVersion when the service has gone on to a version that this gateway does not know."""
+        assert self._life is not None
+        told = self.spawn(stop.wait())
+        await asyncio.wait((self._life, told), return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if self._life.done():
+            await self._life
 
     async def stop(self) -> None:
         """Drops all connections. Sessions live on until their timeout, so that clients can go to another gateway."""
@@ -205,7 +214,8 @@ class Gateway:
 
     async def _live(self) -> None:
         """Runs until cancelled. When a part fails, or the gateway was declared dead, its clients are dropped and it
-        begins anew: they come back, and find the service through it or another as soon as that is possible."""
+        begins anew: they come back, and find the service through it or another as soon as that is possible.
+        Raises IncompatibleVersion."""
         while True:
             parts = [
                 self.spawn(work) for work in (self.inbox.run(), self.outbox.run(), self.liveness.run(), self._check())
@@ -221,7 +231,18 @@ class Gateway:
                 self._drop_connections()
                 self.outbox.close()
             await self.inbox.close()
+            if any(isinstance(part.exception(), IncompatibleVersion) for part in done):
+                await self._confirm_version()
             await self._reopen()
+
+    async def _confirm_version(self) -> None:
+        """A sequencer that has not been replaced yet, or a forger, may refuse us too: the description decides.
+        Raises IncompatibleVersion."""
+        try:
+            response = await self.aws.call("ssm", "get_parameter", Name=PARAMETER_PREFIX + self.service.name)
+            Service.from_json(response["Parameter"]["Value"])
+        except (AwsError, InvalidService) as error:
+            logger.warning("the version of service %r cannot be read: %s", self.service.name, error)
 
     async def _reopen(self) -> None:
         attempt = 0

@@ -28,6 +28,7 @@ class Metrics:
         "Hints": "Count",
         "QueueAge": "Milliseconds",
         "Quarantined": "Count",
+        "Refused": "Count",
         "FailedTimers": "Count",
         "Sessions": "Count",
         "ExpiredGateways": "Count",

@@ -11,12 +11,12 @@ from faaskeeper.functions.batch import Entry
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
 from faaskeeper.functions.sequencing import Sequencer, Unfinished
-from faaskeeper.protocol.messages import InvalidMessage, decode_requests
+from faaskeeper.protocol.messages import InvalidMessage, OtherVersion, decode_requests, encode_refusal
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError, NotFound
 from faaskeeper.storage.ledger import Position
-from faaskeeper.storage.queues import check_out
+from faaskeeper.storage.queues import check_out, send_reply
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,10 @@ async def _entries(aws: Aws, service: Service, metrics: Metrics, record: LambdaE
     sequence_number = int(attributes["SequenceNumber"])
     try:
         message = decode_requests(await check_out(aws, service, record["body"]))
+    except OtherVersion as error:
+        metrics.add("Refused")
+        await _refuse(aws, service, record, error)
+        return []
     except (InvalidMessage, NotFound) as error:
         metrics.add("Quarantined")
         await _quarantine(aws, service, record, str(error))
@@ -88,6 +92,16 @@ def is_trusted(sender: str) -> bool:
     """
     trusted = os.environ.get("TRUSTED_SENDERS", "").split(",")
     return bool(sender) and (sender.partition(":")[0] in trusted or sender.isdigit())
+
+
+async def _refuse(aws: Aws, service: Service, record: LambdaEvent, error: OtherVersion) -> None:
+    """Tells the gateway, which then stops; what the service's own functions ask for, they ask for again."""
+    logger.error("message %s of gateway %r is refused: %s", record["messageId"], error.gateway, error)
+    if error.gateway:
+        try:
+            await send_reply(aws, service, error.gateway, encode_refusal(str(error)))
+        except NotFound:
+            logger.info("gateway %s is gone", error.gateway)
 
 
 async def _quarantine(aws: Aws, service: Service, record: LambdaEvent, reason: str) -> None:

@@ -1,7 +1,8 @@
 """The messages on the queues, as JSON: requests from gateways, replies and hints from the sequencer.
 
-Every message carries DATA_VERSION; a receiver refuses another version with ``InvalidMessage``. Bytes are base64,
-data in the bucket is ``[key, length]``, the open ACL is 0, trailing absent fields are left out.
+Every message carries PROTOCOL_VERSION, and whoever speaks another one refuses it. So that both can say so, ``v`` and
+``gateway`` of a request and ``v`` and ``refused`` of a reply mean the same in every version. Bytes are base64, data in
+the bucket is ``[key, length]``, the open ACL is 0, trailing absent fields are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from faaskeeper.protocol.service import DATA_VERSION
+from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion, check_version
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Stat, Stored
 from faaskeeper.znode.operations import (
@@ -41,6 +42,14 @@ _GATEWAY = re.compile("[0-9A-Za-z_-]{0,64}")
 
 class InvalidMessage(ValueError):
     """A message that no gateway or function of this version can have sent."""
+
+
+class OtherVersion(InvalidMessage):
+    """A request of a gateway that speaks another version; "" if one of the service's own functions sent it."""
+
+    def __init__(self, gateway: str, reason: str) -> None:
+        super().__init__(reason)
+        self.gateway = gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,7 @@ def encode_requests(message: RequestMessage) -> str:
     ]
     return _dump(
         {
-            "v": DATA_VERSION,
+            "v": PROTOCOL_VERSION,
             "gateway": message.gateway,
             "principals": [
                 [p.session, p.epoch, _pack_bytes(p.password), [list(c) for c in p.credentials]] for p in principals
@@ -108,9 +117,16 @@ def encode_requests(message: RequestMessage) -> str:
 
 
 def decode_requests(text: str) -> RequestMessage:
-    """Raises InvalidMessage."""
+    """Raises InvalidMessage, and OtherVersion of those."""
 
     def build(document: Any) -> RequestMessage:
+        version = _number(document["v"])
+        if version != PROTOCOL_VERSION:
+            who = "the gateway" if version < PROTOCOL_VERSION else "the service"
+            raise OtherVersion(
+                _gateway(document["gateway"]),
+                f"the gateway speaks protocol version {version}, the service {PROTOCOL_VERSION}: upgrade {who}",
+            )
         principals: list[Principal] = [_unpack_principal(*fields) for fields in document["principals"]]
         requests: list[list[Any]] = document["requests"]
         return RequestMessage(
@@ -127,7 +143,7 @@ def decode_requests(text: str) -> RequestMessage:
 def encode_reply(message: ReplyMessage) -> str:
     return _dump(
         {
-            "v": DATA_VERSION,
+            "v": PROTOCOL_VERSION,
             "zxid": message.zxid,
             "base": message.base,
             "outcomes": [[number, *pack_outcome(outcome)] for number, outcome in message.outcomes],
@@ -137,10 +153,18 @@ def encode_reply(message: ReplyMessage) -> str:
     )
 
 
+def encode_refusal(reason: str) -> str:
+    """The reply to requests of another version."""
+    return _dump({"v": PROTOCOL_VERSION, "refused": reason})
+
+
 def decode_reply(text: str) -> ReplyMessage:
-    """Raises InvalidMessage."""
+    """Raises InvalidMessage, and IncompatibleVersion if the sequencer is of another version or refuses this one."""
 
     def build(document: Any) -> ReplyMessage:
+        if "refused" in document:
+            raise IncompatibleVersion(_text(document["refused"]))
+        check_version("the service", "protocol", _number(document["v"]), PROTOCOL_VERSION)
         events = document["events"]
         return ReplyMessage(
             int(document["zxid"]),
@@ -345,10 +369,7 @@ def _dump(document: dict[str, Any]) -> str:
 
 def _load(text: str, build: Callable[[Any], _T]) -> _T:
     try:
-        document = json.loads(text)
-        if document["v"] != DATA_VERSION:
-            raise InvalidMessage(f"message of data version {document['v']!r}, this software speaks {DATA_VERSION}")
-        return build(document)
+        return build(json.loads(text))
     except InvalidMessage:
         raise
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, binascii.Error) as error:

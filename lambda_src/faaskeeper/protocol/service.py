@@ -9,11 +9,28 @@ from dataclasses import asdict, dataclass, fields
 ENVIRONMENT_VARIABLE = "FAASKEEPER_SERVICE"
 PARAMETER_PREFIX = "/faaskeeper/"
 DATA_VERSION = 1
-"""Version of tables and messages; a gateway and a sequencer that disagree refuse each other."""
+"""Of what is in tables and bucket. The head of the ledger carries it: whoever does not know it touches nothing."""
+PROTOCOL_VERSION = 1
+"""Of the messages between gateways and functions. Each carries it: whoever does not know it refuses to answer."""
 
 
 class InvalidService(ValueError):
-    """The service description is missing, malformed or of another version; the message says which."""
+    """The service description is missing or malformed; the message says which."""
+
+
+class IncompatibleVersion(Exception):
+    """Somebody is of another version of data or protocol; the message says who has to be upgraded."""
+
+
+def check_version(what: str, kind: str, theirs: object, ours: int, *, other: str = "the service") -> None:
+    """``what``, of ``other``, has version ``theirs`` of ``kind`` (data, protocol), this software ``ours``.
+    Raises IncompatibleVersion."""
+    if theirs != ours:
+        older = isinstance(theirs, int) and theirs < ours
+        raise IncompatibleVersion(
+            f"{what} has {kind} version {theirs}, this software {ours}: "
+            f"upgrade {other if older else 'this software'} (docs/operations.md#upgrade)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +56,32 @@ class Service:
     inline_limit: int = 1024
     blob_limit: int = 32768
     super_digest: str = ""
-    version: int = DATA_VERSION
+    data_version: int = DATA_VERSION
+    protocol_version: int = PROTOCOL_VERSION
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Service:
-        """Raises InvalidService."""
+        """Raises InvalidService, IncompatibleVersion."""
         try:
             document = json.loads(text)
-            known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
-            service = cls(**known)
+            name, versions = document["name"], (document["data_version"], document["protocol_version"])
         except (ValueError, TypeError, KeyError) as error:
+            raise InvalidService(f"not a FaaSKeeper service description: {error!r}") from error
+        # first: what another version describes may look otherwise
+        for kind, theirs, ours in zip(("data", "protocol"), versions, (DATA_VERSION, PROTOCOL_VERSION), strict=True):
+            check_version(f"service {name!r}", kind, theirs, ours)
+        try:
+            known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
+            return cls(**known)
+        except TypeError as error:
             raise InvalidService(f"not a FaaSKeeper service description: {error}") from error
-        if service.version != DATA_VERSION:
-            raise InvalidService(
-                f"service {service.name!r} has data version {service.version}, this software {DATA_VERSION}: "
-                f"upgrade {'this software' if service.version > DATA_VERSION else 'the service'}"
-            )
-        return service
 
     @classmethod
     def from_environment(cls) -> Service:
-        """The description a Lambda function was deployed with. Raises InvalidService."""
+        """The description a Lambda function was deployed with. Raises InvalidService, IncompatibleVersion."""
         text = os.environ.get(ENVIRONMENT_VARIABLE)
         if text is None:
             raise InvalidService(f"environment variable {ENVIRONMENT_VARIABLE} is not set")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from faaskeeper.protocol.messages import InvalidMessage
-from faaskeeper.protocol.service import DATA_VERSION
+from faaskeeper.protocol.service import PROTOCOL_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ _KINDS: dict[str, type[Timer]] = {"gateway": GatewayTimer, "session": SessionTim
 
 def encode_timer(timer: Timer) -> str:
     kind = "gateway" if isinstance(timer, GatewayTimer) else "session"
-    return json.dumps({"v": DATA_VERSION, "kind": kind, **asdict(timer)}, separators=(",", ":"))
+    return json.dumps({"v": PROTOCOL_VERSION, "kind": kind, **asdict(timer)}, separators=(",", ":"))
 
 
 def decode_timer(text: str) -> Timer:
@@ -43,8 +43,8 @@ def decode_timer(text: str) -> Timer:
     try:
         document = json.loads(text)
         version, kind = document.pop("v"), document.pop("kind")
-        if version != DATA_VERSION:
-            raise InvalidMessage(f"timer of data version {version!r}, this software speaks {DATA_VERSION}")
+        if version != PROTOCOL_VERSION:
+            raise InvalidMessage(f"timer of protocol version {version!r}, this software speaks {PROTOCOL_VERSION}")
         return _KINDS[kind](**document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidMessage(f"{type(error).__name__}: {error}") from error

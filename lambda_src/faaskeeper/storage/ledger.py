@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
-from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.service import DATA_VERSION, Service, check_version
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AccessDenied, AwsError, ConditionFailed
@@ -66,6 +66,7 @@ class Head:
     def attributes(self) -> dict[str, Attribute]:
         """What a transaction sets: neither ``floor``, which is the janitor's, nor the journal."""
         return {
+            "version": number(DATA_VERSION),
             "zxid": number(self.zxid),
             "base": number(self.base),
             "keys": string(_dump([pack_key(key) for key in self.keys])),
@@ -89,6 +90,8 @@ class Subtrees:
 
 
 def head_of(item: Item) -> Head:
+    """Raises IncompatibleVersion: of the tables of another version nothing is known."""
+    check_version("the ledger", "data", get_number(item, "version"), DATA_VERSION)
     return Head(
         zxid=get_number(item, "zxid"),
         base=get_number(item, "base"),
