@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.meter import Meter
+from faaskeeper.functions.committing import Stalled
 from faaskeeper.functions.runtime import milliseconds
 from faaskeeper.functions.sequencer import process_records
-from faaskeeper.functions.sequencing import Sequencer, Stalled
+from faaskeeper.functions.sequencing import Sequencer
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws, BotoAws
 from faaskeeper.storage.errors import AwsError

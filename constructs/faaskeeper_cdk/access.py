@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct, IConstruct
 
-from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.service import Parts, Service
 from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.keys import gateway_partition
 from faaskeeper_cdk.queues import Queues
@@ -90,9 +91,9 @@ def reply_queues_arn(scope: IConstruct, reply_prefix: str) -> str:
     return Stack.of(scope).format_arn(service="sqs", resource=f"{reply_prefix}*")
 
 
-def blobs_arn(storage: Storage, service: Service) -> str:
+def blobs_arn(bucket: s3.IBucket, service: Parts) -> str:
     """All blobs of a service, in a bucket that it may share with others."""
-    return storage.blobs.arn_for_objects(blob_key(service, "*"))
+    return bucket.arn_for_objects(blob_key(service, "*"))
 
 
 class Access:
@@ -110,7 +111,7 @@ class Access:
         storage = self._storage
         allow(grantee, READ, [storage.znodes.table_arn], _only_below(subtree))
         allow(grantee, READ, [storage.ledger.table_arn])
-        allow(grantee, ["s3:GetObject"], [blobs_arn(storage, self._service)], because=OWN_BLOBS)
+        allow(grantee, ["s3:GetObject"], [blobs_arn(storage.blobs, self._service)], because=OWN_BLOBS)
         allow(grantee, ["ssm:GetParameter"], [self._parameter.parameter_arn])
         allow_key(grantee, storage.encryption_key)
 
@@ -134,7 +135,7 @@ class Access:
         )
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._service.reply_prefix)], because=OWN_REPLIES)
-        allow(grantee, ["s3:PutObject"], [blobs_arn(storage, self._service)], because=OWN_BLOBS)
+        allow(grantee, ["s3:PutObject"], [blobs_arn(storage.blobs, self._service)], because=OWN_BLOBS)
 
     def grant_admin(self, grantee: iam.IGrantable) -> None:
         """What the command line asks of an operator: ``faaskeeper status`` and ``sessions``. It says nothing of the

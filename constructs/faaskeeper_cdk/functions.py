@@ -69,7 +69,7 @@ class Functions(Construct):
         self._code = runtime_code()
         self._environment = {ENVIRONMENT_VARIABLE: service.to_json()}
         replies = reply_queues_arn(self, service.reply_prefix)
-        blobs = blobs_arn(storage, service)
+        blobs = blobs_arn(storage.blobs, service)
 
         self.notifier = self._function("Notifier", "Sends the hints of a large fan-out")
         allow(self.notifier, ["sqs:SendMessage"], [replies, queues.dead_letters.queue_arn], because=OWN_REPLIES)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from faaskeeper.functions.batch import MOST_OPERATIONS, OLDEST_REQUEST
+from faaskeeper.functions.committing import Unfinished
 from faaskeeper.functions.notifier import notify
-from faaskeeper.functions.sequencing import Unfinished
 from faaskeeper.protocol.messages import Principal, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion
 from faaskeeper.storage.aws import Aws, BotoAws, Response

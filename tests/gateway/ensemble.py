@@ -13,9 +13,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from faaskeeper.functions.committing import Stalled
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaper import look_at
-from faaskeeper.functions.sequencing import Stalled
 from faaskeeper.storage.aws import Aws, BotoAws, Response
 from faaskeeper.storage.errors import AwsError
 from faaskeeper_client.gateway.gateway import Gateway, boot_time

@@ -12,8 +12,9 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import is_data_key
 from faaskeeper.storage.commit import MOST_ITEMS, Plan, blob_of, plan
-from faaskeeper.storage.ledger import Head, Position, Subtrees
-from faaskeeper.storage.loading import MOST_KEYS, Moved, Snapshot, Wanted, load
+from faaskeeper.storage.ledger import Head, Subtrees
+from faaskeeper.storage.loading import MOST_KEYS, Snapshot, Wanted, load
+from faaskeeper.storage.transactions import Moved, Position
 from faaskeeper.znode import quotas
 from faaskeeper.znode.acl import Caller, digest_id
 from faaskeeper.znode.apply import Applied, apply

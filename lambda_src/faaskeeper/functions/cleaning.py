@@ -30,8 +30,9 @@ from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.due import due_markers
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.keys import janitor_key
-from faaskeeper.storage.ledger import Head, Position, raise_floor, read_head
+from faaskeeper.storage.ledger import Head, raise_floor, read_head
 from faaskeeper.storage.primitives import Lease, LockHeld, LockLost, Register, TimedLock, Versioned, VersionMismatch
+from faaskeeper.storage.transactions import Position
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, run, service
-from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.service import Parts
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import NotFound
 from faaskeeper.storage.queues import list_gateways, send_reply
@@ -19,7 +19,7 @@ def handler(event: LambdaEvent, context: LambdaContext) -> None:
     run(notify(aws(), service(), event["message"], event["gateways"]))
 
 
-async def notify(aws: Aws, service: Service, message: str, gateways: list[str]) -> None:
+async def notify(aws: Aws, service: Parts, message: str, gateways: list[str]) -> None:
     """Sends ``message`` to the reply queue of each of ``gateways``; with EVERYBODY among them, to all there are.
 
     A hint sent twice is harmless, so a failure is left to Lambda's retries of the whole.
@@ -30,7 +30,7 @@ async def notify(aws: Aws, service: Service, message: str, gateways: list[str]) 
     await asyncio.gather(*(_send(aws, service, gateway, message) for gateway in sorted(receivers)))
 
 
-async def _send(aws: Aws, service: Service, gateway: str, message: str) -> None:
+async def _send(aws: Aws, service: Parts, gateway: str, message: str) -> None:
     try:
         await send_reply(aws, service, gateway, message)
     except NotFound:

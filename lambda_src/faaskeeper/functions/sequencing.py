@@ -1,31 +1,26 @@
-"""The sequencer: brings the requests of the queue, in their order, into the tables, exactly once.
-
-What SQS and Lambda may do to it - redeliver, run two at once, stall, kill - is settled by three things alone: the
-head's condition lets one transaction follow each state, the watermark in the head tells what is applied, and nobody
-goes on from a head before its transaction is known to be complete.
+"""The sequencer: what the commands of the requests queue are to the znodes, and what else is done for those who sent
+them. Order, and exactly once, are ``committing``'s.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
 from uuid import uuid4
 
 from faaskeeper.functions.announcing import Announcer
 from faaskeeper.functions.batch import Batch, Entry, build_batch
-from faaskeeper.functions.metrics import Metrics
+from faaskeeper.functions.committing import Committer, Rejected
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction, watching_above
-from faaskeeper.storage.errors import AwsError, TransactionCancelled
+from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.journal import PREFIX, Journal, journal_of, opening, read_journal, step, write_journal
-from faaskeeper.storage.ledger import Head, Position, Subtrees, confirm_complete, read_events, read_head, read_subtrees
-from faaskeeper.storage.loading import Moved, Snapshot
-from faaskeeper.storage.retry import delay, passing
+from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, read_events, read_head, read_subtrees
+from faaskeeper.storage.loading import Snapshot
+from faaskeeper.storage.transactions import Moved, Position
 from faaskeeper.storage.znodes import FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.genesis import GENESIS
@@ -39,105 +34,45 @@ _MOST_OUTCOME_BYTES = 100_000
 """Of an outcome in the head. A larger one, of a huge multi, is answered once: if that is lost, so is the connection."""
 
 
-class Stalled(Exception):
-    """The queue could not be brought forward in the time given; its messages must come again."""
-
-
-class Unfinished(Stalled):
-    """There is more to do than the time given allows; what was done stays done."""
-
-
-class Rejected(Exception):
-    """A transaction that DynamoDB does not accept as it is; trying again would not help."""
-
-
-class Sequencer:
-    """One instance of the sequencer function. ``clock`` gives ms since the epoch, ``notifier`` is a function name.
-
-    Keeps nothing but the head of its own last transaction, which a lost race corrects.
-    """
+class Sequencer(Committer[Entry, Head, Batch]):
+    """One instance of the sequencer function. ``clock`` gives ms since the epoch, ``notifier`` is a function name."""
 
     def __init__(self, aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None) -> None:
-        self.metrics = Metrics()
-        self._aws = aws
+        super().__init__(aws, clock)
         self._service = service
-        self._clock = clock
         self._announcer = Announcer(aws, service, notifier, self.metrics)
-        self._deadline = 0.0
-        self._head: Head | None = None
         self._subtrees = (0, Subtrees())
         self._queue = sha256(service.requests.encode()).hexdigest()[:12]
+        self._suspects: frozenset[str] = frozenset()
+        """What was taken to be missing by attempts since the last that succeeded."""
 
-    async def process(self, entries: Sequence[Entry], seconds: float) -> None:
-        """Applies, commits and answers ``entries``, which are in queue order, within about ``seconds``.
-
-        Raises Stalled or AwsError when it could not; then they must be delivered again, in whatever composition.
-        """
-        self._deadline = asyncio.get_running_loop().time() + seconds
-        remaining = list(entries)
-        suspects: frozenset[str] = frozenset()
-        most = len(remaining)
-        attempt = 0
-        while remaining:
-            head = await self._complete_head()
-            covered = [entry for entry in remaining if entry.position <= head.applied]
-            if covered:
-                self.metrics.add("Redeliveries", len(covered))
-                await self._answer_again(head, covered)
-                remaining = [entry for entry in remaining if entry.position > head.applied]
-                continue
-            taken = remaining[:most]
-            try:
-                batch = await self._build(head, taken, suspects)
-                taken = batch.entries
-                committed = await self._commit(head, batch)
-            except Moved:
-                self._head = None
-                committed, batch = False, Batch()
-            except Rejected:
-                if len(taken) > 1:
-                    most = len(taken) // 2  # to find the one at fault
-                    continue
-                logger.exception("request %d of %s", taken[0].request.number, taken[0].gateway)
-                # it must not hold up all others; the watermark stays, as it would fail again
-                batch = Batch(taken, [Outcome(Code.SYSTEM_ERROR, head.zxid)])
-                committed, most = await self._commit(head, batch), len(remaining)
-            if committed:
-                remaining = remaining[len(batch.entries) :]
-                suspects, attempt = frozenset[str](), 0
-                if remaining:
-                    self._mind_the_time()
-            else:
-                suspects |= batch.assumed
-                await self._pause(attempt)
-                attempt += 1
-
-    async def _build(self, head: Head, entries: Sequence[Entry], suspects: frozenset[str]) -> Batch:
+    async def _build(self, head: Head, entries: Sequence[Entry]) -> Batch:
         subtrees = await self._of_subtrees(head)
         try:
-            return await build_batch(self._aws, self._service, head, entries, subtrees, self._clock(), suspects)
+            batch = await build_batch(self._aws, self._service, head, entries, subtrees, self._clock(), self._suspects)
         except (AwsError, Moved):
             raise
         except Exception as error:
             raise Rejected(f"{type(error).__name__}: {error}") from error
+        self._suspects |= batch.assumed
+        return batch
 
-    async def _complete_head(self) -> Head:
-        """The head, its transaction known to be complete: by our own commit's success, or by asking DynamoDB."""
-        attempt = 0
-        while self._head is None:
-            head = await read_head(self._aws, self._service)
-            if head is None:
-                await self._found()
-            elif head.journal:
-                if await self._carry_on(head):
-                    continue
-            elif await confirm_complete(self._aws, self._service, head):
-                # positions of another queue say nothing about this one's (a restored service)
-                applied = head.applied if head.queue == self._queue else _NOTHING_APPLIED
-                self._head = replace(head, applied=applied)
-                break
-            await self._pause(attempt)
-            attempt += 1
+    def _refusal(self, head: Head, entry: Entry) -> Batch:
+        """The watermark stays, as the request would fail again."""
+        logger.error("request %d of %s", entry.request.number, entry.gateway)
+        return Batch([entry], [Outcome(Code.SYSTEM_ERROR, head.zxid)])
+
+    async def _find_head(self) -> Head | None:
+        """Complete by our own commit's success, or by asking DynamoDB."""
+        head = await read_head(self._aws, self._service)
+        if head is None:
+            await self._found()
+        elif head.journal:
+            await self._carry_on(head)
+        elif await confirm_complete(self._aws, self._service, head):
+            # positions of another queue say nothing about this one's (a restored service)
+            applied = head.applied if head.queue == self._queue else _NOTHING_APPLIED
+            return replace(head, applied=applied)
         return self._head
 
     async def _of_subtrees(self, head: Head) -> Subtrees:
@@ -228,31 +163,8 @@ class Sequencer:
         self._head = head if head and not head.journal and head.attributes() == journal.head else None
         return True
 
-    async def _write(self, items: list[dict[str, Any]], head: Head | None) -> bool:
-        """One TransactWriteItems, after which ``head`` is the head. False if it was cancelled, or its answer lost: the
-        next read of the head tells."""
-        self._head = None
-        began = self._clock()
-        self.metrics.add("Transactions")
-        try:
-            await self._aws.call(
-                "dynamodb",
-                "transact_write_items",
-                TransactItems=items,
-            )
-        except AwsError as error:
-            if type(error) is AwsError or (isinstance(error, TransactionCancelled) and _invalid(error)):
-                raise Rejected(str(error)) from error
-            if not passing(error) and not _lost_race(error):
-                raise
-            self.metrics.add("CancelledTransactions")
-            logger.info("a transaction did not go through: %s", error)
-            return False
-        self.metrics.add("CommitLatency", self._clock() - began)
-        self._head = head
-        return True
-
     def _count(self, batch: Batch) -> None:
+        self._suspects = frozenset()
         self.metrics.add("Operations", len(batch.entries))
         failed = sum(outcome.code is not Code.OK for outcome in batch.outcomes)
         if failed:
@@ -276,25 +188,3 @@ class Sequencer:
             gateways = frozenset[str]().union(*(watching_above(event.path, recursive) for event in events))
             watched = Watched(tuple(events), tuple(sorted(sets)), gateways)
         await self._announcer.announce(head.zxid, head.base, answers, watched, head.detached)
-
-    async def _pause(self, attempt: int) -> None:
-        pause = delay(attempt)
-        if asyncio.get_running_loop().time() + pause > self._deadline:
-            raise Stalled(f"gave up after {attempt + 1} attempts")
-        await asyncio.sleep(pause)
-
-    def _mind_the_time(self) -> None:
-        """An invocation that is cut off leaves its messages invisible for long; one that ends brings them back."""
-        if asyncio.get_running_loop().time() > self._deadline:
-            raise Unfinished("the rest comes with the next invocation")
-
-
-def _invalid(error: TransactionCancelled) -> bool:
-    return any(reason.code == "ValidationError" for reason in error.reasons)
-
-
-def _lost_race(error: AwsError) -> bool:
-    """Whether a condition failed: the head moved, a watch was registered, an assumed name exists, a gateway died."""
-    return isinstance(error, TransactionCancelled) and any(
-        reason.code == "ConditionalCheckFailed" for reason in error.reasons
-    )

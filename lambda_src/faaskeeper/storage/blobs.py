@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.service import Parts, Service
 from faaskeeper.storage.attributes import get_string, string
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AccessDenied, AwsError, NotFound
@@ -33,7 +33,7 @@ class StoredBlob:
     modified: int
 
 
-def blob_key(service: Service, *names: str) -> str:
+def blob_key(service: Parts, *names: str) -> str:
     """Begins with the service's name, so that services with different names can share a bucket."""
     return "/".join((f"{PREFIX}{service.name}", *names))
 
@@ -48,11 +48,11 @@ def is_data_key(service: Service, gateway: str, key: str) -> bool:
     return re.fullmatch(f"{re.escape(blob_key(service, gateway, ''))}[0-9a-f]{{32}}", key) is not None
 
 
-async def write_blob(aws: Aws, service: Service, key: str, data: bytes) -> None:
+async def write_blob(aws: Aws, service: Parts, key: str, data: bytes) -> None:
     await repeat(lambda: aws.call("s3", "put_object", Bucket=service.blobs, Key=key, Body=data), seconds=20.0)
 
 
-async def read_blob(aws: Aws, service: Service, key: str) -> bytes:
+async def read_blob(aws: Aws, service: Parts, key: str) -> bytes:
     """Raises NotFound if no znode holds the key any more and the janitor has removed it."""
     try:
         response = await repeat(lambda: aws.call("s3", "get_object", Bucket=service.blobs, Key=key), seconds=20.0)
@@ -62,7 +62,7 @@ async def read_blob(aws: Aws, service: Service, key: str) -> bytes:
     return bytes(response["Body"])
 
 
-async def list_blobs(aws: Aws, service: Service, after: str) -> tuple[list[StoredBlob], bool]:
+async def list_blobs(aws: Aws, service: Parts, after: str) -> tuple[list[StoredBlob], bool]:
     """A page of the service's blobs with keys above ``after``, in order, and whether there are more."""
     response = await repeat(
         lambda: aws.call(
@@ -90,7 +90,7 @@ async def list_references(aws: Aws, service: Service, first: str, last: str) -> 
     return frozenset(get_string(item, "sk") for item in items)
 
 
-async def delete_blobs(aws: Aws, service: Service, keys: Sequence[str]) -> None:
+async def delete_blobs(aws: Aws, service: Parts, keys: Sequence[str]) -> None:
     """At most 1,000, and at least one; such as do not exist are ignored. Raises AwsError if S3 refuses any."""
     response = await repeat(
         lambda: aws.call(

@@ -15,25 +15,17 @@ from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event,
 from faaskeeper.protocol.service import DATA_VERSION, Service, check_version
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AccessDenied, AwsError, ConditionFailed
+from faaskeeper.storage.errors import AccessDenied, ConditionFailed
 from faaskeeper.storage.keys import EVENT, SUBTREE, Key, event_sort, head_key, pack_key, unpack_key
 from faaskeeper.storage.query import query_all
-from faaskeeper.storage.retry import passing, repeat
+from faaskeeper.storage.retry import repeat
+from faaskeeper.storage.transactions import Position, read_together
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import Outcome
 
 EVENT_SECONDS = 86_400
 """For which an event record is kept at least. The janitor's floor passes it hours before."""
 _EVENT_RECORD_BYTES = 300_000
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class Position:
-    """Where an operation stands in the requests queue: SQS's SequenceNumber and the index in the message. SQS
-    guarantees that sequence numbers of a message group increase."""
-
-    sequence_number: int
-    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,23 +137,13 @@ async def confirm_complete(aws: Aws, service: Service, head: Head, keys: Sequenc
     """Whether ``head`` is still the head and all that its transaction wrote is visible. ``keys``, if given, stand for
     ``head.keys``.
 
-    TransactGetItems is refused while a transaction is under way on any of its items (DynamoDB's isolation of
-    transactions), so its success with the same head says both.
+    Both, because all of it was had of one moment (``read_together``).
     """
-    try:
-        response = await aws.call(
-            "dynamodb",
-            "transact_get_items",
-            TransactItems=[
-                {"Get": {"TableName": key.table_name(service), "Key": key.attributes}}
-                for key in (head_key(), *(head.keys if keys is None else keys))
-            ],
-        )
-    except AwsError as error:
-        if passing(error):
-            return False
-        raise
-    now = head_of(response["Responses"][0]["Item"])
+    keys_read = (head_key(), *(head.keys if keys is None else keys))
+    together = await read_together(aws, [(key.table_name(service), key.attributes) for key in keys_read])
+    if together is None:
+        return False
+    now = head_of(together[0])
     return (now.zxid, now.journal, now.journal_step) == (head.zxid, head.journal, head.journal_step)
 
 

@@ -14,6 +14,7 @@ from faaskeeper.storage.errors import Throttled
 from faaskeeper.storage.keys import KEY_NAMES, Key, gateway_key, node_key, session_key
 from faaskeeper.storage.retry import delay, repeat
 from faaskeeper.storage.sessions import gateway_of, list_ephemerals, session_of
+from faaskeeper.storage.transactions import Moved
 from faaskeeper.storage.znodes import NodeItem, read_children
 from faaskeeper.znode import paths
 from faaskeeper.znode.model import Session, data_length
@@ -25,10 +26,6 @@ MOST_KEYS = 100
 _ROUNDS = 8
 _MOST_COUNTED = 10_000
 """Znodes in subtrees that are counted: all writes wait meanwhile."""
-
-
-class Moved(Exception):
-    """Another transaction went on while this one loaded: load again, from its head."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from faaskeeper.protocol.messages import InvalidMessage
-from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.service import Parts
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import blob_key, read_blob, write_blob
 from faaskeeper.storage.errors import NotFound
@@ -22,16 +22,16 @@ MOST_DELAY = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
 
-def reply_queue_name(service: Service, gateway: str) -> str:
+def reply_queue_name(service: Parts, gateway: str) -> str:
     return f"{service.reply_prefix}{gateway}"
 
 
-def reply_queue_url(service: Service, gateway: str) -> str:
+def reply_queue_url(service: Parts, gateway: str) -> str:
     """Queues of one account and region differ only in the name at the end of the URL."""
     return f"{service.requests.rsplit('/', 1)[0]}/{reply_queue_name(service, gateway)}"
 
 
-async def send_request(aws: Aws, service: Service, body: str, deduplication_id: str, *, seconds: float) -> int:
+async def send_request(aws: Aws, service: Parts, body: str, deduplication_id: str, *, seconds: float) -> int:
     """Sends ``body`` until SQS has it, for at most ``seconds``; returns its SequenceNumber.
 
     Every try is byte-identical and carries the same deduplication id, so SQS keeps one; ``seconds`` must stay
@@ -52,14 +52,14 @@ async def send_request(aws: Aws, service: Service, body: str, deduplication_id: 
     return int(response.get("SequenceNumber", 0))
 
 
-async def send_reply(aws: Aws, service: Service, gateway: str, body: str) -> None:
+async def send_reply(aws: Aws, service: Parts, gateway: str, body: str) -> None:
     """Raises NotFound if the gateway's queue is gone."""
     url = reply_queue_url(service, gateway)
     fitting = await _check_in(aws, service, body)
     await repeat(lambda: aws.call("sqs", "send_message", QueueUrl=url, MessageBody=fitting))
 
 
-async def _check_in(aws: Aws, service: Service, body: str) -> str:
+async def _check_in(aws: Aws, service: Parts, body: str) -> str:
     """A message that fits: a body above the limit goes into the bucket, and its key on the way (claim check)."""
     if len(body) <= MOST_BYTES:
         return body
@@ -68,7 +68,7 @@ async def _check_in(aws: Aws, service: Service, body: str) -> str:
     return f"{_CLAIM}{key}"
 
 
-async def check_out(aws: Aws, service: Service, body: str) -> str:
+async def check_out(aws: Aws, service: Parts, body: str) -> str:
     """What was sent, of a message's body as it was received. Raises NotFound for a claim nobody keeps any more, and
     InvalidMessage for one that nobody can have made."""
     if not body.startswith(_CLAIM):
@@ -82,7 +82,7 @@ async def check_out(aws: Aws, service: Service, body: str) -> str:
         raise InvalidMessage(f"{key}: {error}") from error
 
 
-async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> None:
+async def send_timer(aws: Aws, service: Parts, body: str, delay: float) -> None:
     """``delay`` in seconds, rounded up and cut to MOST_DELAY: whoever wants more arms the timer again."""
     seconds = min(MOST_DELAY, max(0, -int(-delay // 1)))
     await repeat(
@@ -90,7 +90,7 @@ async def send_timer(aws: Aws, service: Service, body: str, delay: float) -> Non
     )
 
 
-async def delete_reply_queue(aws: Aws, service: Service, gateway: str, created_before: int) -> bool:
+async def delete_reply_queue(aws: Aws, service: Parts, gateway: str, created_before: int) -> bool:
     """Deletes the queue if it was created before that many ms since the epoch; whether it was there and did."""
     url = reply_queue_url(service, gateway)
     try:
@@ -105,7 +105,7 @@ async def delete_reply_queue(aws: Aws, service: Service, gateway: str, created_b
     return True
 
 
-async def list_gateways(aws: Aws, service: Service) -> set[str]:
+async def list_gateways(aws: Aws, service: Parts) -> set[str]:
     """Ids of the gateways that have a reply queue."""
     gateways: set[str] = set()
     page: dict[str, Any] = {"QueueNamePrefix": service.reply_prefix, "MaxResults": 1000}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from faaskeeper.protocol.messages import Request
-from faaskeeper.storage.ledger import Position
+from faaskeeper.storage.transactions import Position
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import (

@@ -13,7 +13,8 @@ from typing import Any
 from faaskeeper.protocol.messages import ReplyMessage, RequestMessage, decode_reply, decode_requests
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.errors import AwsError
-from faaskeeper.storage.ledger import Head, Position, head_of
+from faaskeeper.storage.ledger import Head, head_of
+from faaskeeper.storage.transactions import Position
 from tests.simulation.cloud import Cloud
 from tests.simulation.cloud.service import At
 

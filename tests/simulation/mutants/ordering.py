@@ -12,7 +12,8 @@ from faaskeeper.functions import batch, sequencer, sequencing
 from faaskeeper.functions.sequencing import Sequencer
 from faaskeeper.storage import commit
 from faaskeeper.storage.errors import AwsError, Unavailable
-from faaskeeper.storage.ledger import Head, Position
+from faaskeeper.storage.ledger import Head
+from faaskeeper.storage.transactions import Position
 from faaskeeper.storage.znodes import NodeItem
 from tests.simulation.cloud import Kind
 from tests.simulation.mutants.registry import mutant, schedules
