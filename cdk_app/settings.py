@@ -17,6 +17,7 @@ TIERS: dict[str, Callable[[], Tier]] = {
     "critical": Tier.critical,
 }
 _SUPER_DIGEST = re.compile(r"[^:]+:[A-Za-z0-9+/]{27}=")
+_TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(\.fifo)?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
@@ -26,13 +27,14 @@ class InvalidSettings(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``regions`` empty: one stack for the account and region of whoever deploys it."""
+    """``regions`` empty: one stack for the account and region of whoever deploys it. ``alarm_topic`` is an ARN."""
 
     name: str = "faaskeeper"
     tier: str = "standard"
     regions: tuple[str, ...] = ()
     account: str | None = None
     super_digest: str = ""
+    alarm_topic: str | None = None
 
     @classmethod
     def from_context(cls, node: Node) -> Self:
@@ -53,7 +55,10 @@ class Settings:
         super_digest = _text(node, "superDigest") or ""
         if super_digest and not _SUPER_DIGEST.fullmatch(super_digest):
             raise InvalidSettings(f"-c superDigest={super_digest}: super:base64(sha1(super:password)) is expected")
-        return cls(_text(node, "name") or default.name, tier, regions, account, super_digest)
+        alarm_topic = _text(node, "alarmTopic")
+        if alarm_topic is not None and not _TOPIC.fullmatch(alarm_topic):
+            raise InvalidSettings(f"-c alarmTopic={alarm_topic}: the ARN of an SNS topic is expected")
+        return cls(_text(node, "name") or default.name, tier, regions, account, super_digest, alarm_topic)
 
 
 def _text(node: Node, key: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aws_cdk import App, Environment, Stack, Tags
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from cdk_app.settings import TIERS, Settings
@@ -26,6 +27,9 @@ class FaaSKeeperStack(Stack):
             tier=TIERS[settings.tier](),
             service_name=settings.name,
             super_digest=settings.super_digest,
+            alarm_topic=sns.Topic.from_topic_arn(self, "AlarmTopic", settings.alarm_topic)
+            if settings.alarm_topic
+            else None,
         )
         Tags.of(self).add("faaskeeper:service", settings.name)
 

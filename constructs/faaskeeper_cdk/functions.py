@@ -30,7 +30,7 @@ from faaskeeper_cdk.access import (
     reply_queues_arn,
 )
 from faaskeeper_cdk.queues import Queues
-from faaskeeper_cdk.review import acknowledge
+from faaskeeper_cdk.review import acknowledge, acknowledge_controls
 from faaskeeper_cdk.storage import Storage
 from faaskeeper_cdk.tier import Tier
 from faaskeeper_cdk.worker import Worker, runtime_code
@@ -182,11 +182,23 @@ class Functions(Construct):
 
         for function in self.all:
             allow_key(function, encryption_key)
+        kept = (
+            "the queues that start sequencer and reaper keep what failed; the notifier has an on-failure destination; "
+            "the janitor's next run is its retry; CloudFormation repeats the emptier"
+        )
+        acknowledge_controls(
+            self,
+            {
+                "LambdaDLQ": kept,
+                "LambdaConcurrency": "bounded by what starts them: the sequencer by one message group, which is one "
+                "run at a time; the notifier by the sequencer; the janitor by a schedule; the reaper by one timer a "
+                "gateway, which must not wait behind a limit",
+            },
+        )
         acknowledge(
             self,
             {
-                "Serverless-LambdaDLQ": "the queues that start sequencer and reaper keep what failed; the notifier has "
-                "an on-failure destination; the janitor's next run is its retry; CloudFormation repeats the emptier",
+                "Serverless-LambdaDLQ": kept,
                 "Serverless-LambdaEventSourceMappingDestination": "mappings of SQS queues have no destinations",
                 "Serverless-EventBusDLQ": "the next run of the schedule is the retry",
             },

@@ -12,12 +12,19 @@ from typing import Any, cast
 from aws_cdk import Acknowledgment, Stack, Validations
 from constructs import IConstruct
 
+CONTROL_PACKS = ("NIST.800.53.R5", "HIPAA.Security")
+
 
 def acknowledge(scope: IConstruct, reasons: Mapping[str, str]) -> None:
     """``reasons`` by rule, such as ``AwsSolutions-S1``; they hold for ``scope`` and all inside it."""
     Validations.of(scope).acknowledge(
         *(Acknowledgment(id=f"{rule.split('-')[0]}::{rule}", reason=reason) for rule, reason in reasons.items())
     )
+
+
+def acknowledge_controls(scope: IConstruct, reasons: Mapping[str, str]) -> None:
+    """``reasons`` by a rule that all packs of controls have, such as ``LambdaDLQ``; for ``scope`` and all inside it."""
+    acknowledge(scope, {f"{pack}-{rule}": reason for rule, reason in reasons.items() for pack in CONTROL_PACKS})
 
 
 def acknowledge_resource(scope: IConstruct, resource: str, reason: str) -> None:

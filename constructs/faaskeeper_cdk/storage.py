@@ -13,7 +13,7 @@ from constructs import Construct
 
 from faaskeeper.storage.journal import PREFIX as JOURNAL_PREFIX
 from faaskeeper.storage.keys import KEY_NAMES
-from faaskeeper_cdk.review import acknowledge
+from faaskeeper_cdk.review import acknowledge, acknowledge_controls
 from faaskeeper_cdk.tier import Tier
 
 EXPIRY_ATTRIBUTE = "expires"
@@ -66,6 +66,13 @@ class SynchronizationTable(dynamodb.Table):
         )
         if not tier.point_in_time_recovery_days:
             acknowledge(self, {"AwsSolutions-DDB3": "a tier whose data may be lost"})
+        acknowledge_controls(
+            self,
+            {
+                "DynamoDBInBackupPlan": "point-in-time recovery restores every second of the tier's period; plans of "
+                "AWS Backup belong to the account and select what they cover by tag or ARN"
+            },
+        )
 
 
 PASSING_DAYS = 40
@@ -115,11 +122,17 @@ class BlobBucket(s3.Bucket):
             ],
             removal_policy=tier.removal_policy,
         )
-        acknowledge(
+        no_logs = (
+            "only roles of this service reach the objects, and CloudTrail data events show who; "
+            "pass a bucket with server access logs as blobs= where both are wanted"
+        )
+        acknowledge(self, {"AwsSolutions-S1": no_logs})
+        acknowledge_controls(
             self,
             {
-                "AwsSolutions-S1": "only roles of this service reach the objects, and CloudTrail data events show who; "
-                "pass a bucket with server access logs as blobs= where both are wanted"
+                "S3BucketLoggingEnabled": no_logs,
+                "S3BucketReplicationEnabled": "objects mean nothing without the tables that refer to them, and an "
+                "ensemble is of one region; versions are kept for as long as tables can be restored",
             },
         )
 

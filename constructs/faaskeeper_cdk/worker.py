@@ -21,7 +21,7 @@ from constructs import Construct
 
 import faaskeeper
 from faaskeeper_cdk.access import allow
-from faaskeeper_cdk.review import acknowledge_resource
+from faaskeeper_cdk.review import acknowledge_controls, acknowledge_resource
 from faaskeeper_cdk.tier import Tier
 
 RUNTIME = lambda_.Runtime.PYTHON_3_14
@@ -67,6 +67,9 @@ class Worker(lambda_.Function):
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn], because="its streams")
         if tier.tracing:
             acknowledge_resource(role, "*", "X-Ray's actions know no resources")
+        acknowledge_controls(
+            role, {"IAMNoInlinePolicy": "the policy is of this role alone, names its resources, and goes with it"}
+        )
         self.execution_role = role
         super().__init__(
             scope,
@@ -88,6 +91,13 @@ class Worker(lambda_.Function):
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             tracing=lambda_.Tracing.ACTIVE if tier.tracing else lambda_.Tracing.DISABLED,
             recursive_loop=lambda_.RecursiveLoop.ALLOW if loops else None,
+        )
+        acknowledge_controls(
+            self,
+            {
+                "LambdaInsideVPC": "it listens to nothing and calls AWS only, over TLS and with IAM's leave: a VPC "
+                "would add endpoints of four services and no boundary"
+            },
         )
 
     def take_requests(self, requests: sqs.IQueue, tier: Tier) -> lambda_.EventSourceMapping:

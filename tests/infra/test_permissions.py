@@ -12,7 +12,7 @@ from aws_cdk import aws_iam as iam
 from faaskeeper_cdk import CoordinationService, InvalidSubtree, Tier
 
 from .calls import actions_of
-from .reading import Statement, statements
+from .reading import Statement, flat, listed, statements
 
 Templates = Callable[[str], dict[str, Any]]
 FUNCTIONS = ("sequencer", "notifier", "reaper", "janitor")
@@ -68,6 +68,19 @@ def of(template: dict[str, Any], role: str) -> list[Statement]:
 def test_no_action_has_a_wildcard(template: Templates, tier: str) -> None:
     for statement in statements(template(tier)):
         assert not [action for action in statement.actions if "*" in action]
+
+
+def test_no_policy_of_any_resource_allows_a_wildcard_action(template: Templates, tier: str) -> None:
+    """But for the sentence of a key's policy by which IAM decides on the key at all (KMS developer guide, "Default key
+    policy": without it nobody could manage the key any more)."""
+    found: list[str] = []
+    for resource in template(tier)["Resources"].values():
+        for document in ("AssumeRolePolicyDocument", "KeyPolicy", "PolicyDocument"):
+            for statement in resource.get("Properties", {}).get(document, {}).get("Statement", ()):
+                if statement["Effect"] == "Allow" and any("*" in action for action in listed(statement["Action"])):
+                    assert flat(statement["Principal"]["AWS"]) == "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"
+                    found.append(resource["Type"])
+    assert found == (["AWS::KMS::Key"] if tier == "critical" else [])
 
 
 def test_wildcard_resources_only_where_iam_knows_no_better(template: Templates, tier: str) -> None:

@@ -45,11 +45,21 @@ def test_without_a_region_the_stack_goes_wherever_it_is_deployed() -> None:
         ({"regions": "us-east-1,us-east-1"}, "named twice"),
         ({"regions": ["us-east-1"]}, "text is expected"),
         ({"account": "12"}, "12 digits"),
+        ({"alarmTopic": "pager"}, "the ARN of an SNS topic"),
     ],
 )
 def test_wrong_settings_are_named(context: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSettings, match=message):
         settings(**context)
+
+
+def test_alarms_are_told_to_the_topic() -> None:
+    topic = "arn:aws:sns:us-east-1:123456789012:pager"
+    (stack,) = add_stacks(App(), settings(alarmTopic=topic))
+    monitoring = stack.coordination.monitoring
+    assert monitoring is not None
+    for alarm in monitoring.alarms.values():
+        assert Stack.of(alarm).resolve(alarm.node.default_child.alarm_actions) == [topic]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("name", ["1st", "with_underscore", "a" * 33, "a/b", "ü"])
