@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.errors import AccessDenied
 from faaskeeper.storage.sessions import read_gateway
+from faaskeeper_client.gateway import connection, observer
 from tests.wire import raw
 from tests.wire.raw import int32, string
 
@@ -149,6 +151,70 @@ def test_a_client_that_neither_reads_nor_speaks_expires(aws: BotoAws) -> None:
             served.ahead += 11
             other.ping()
             await other.until(lambda: bool(other.events))
+
+    run(scenario())
+
+
+def test_a_connection_on_which_nothing_comes(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr(connection, "_LONGEST_SILENCE", 0.1)
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            silent = await Zk.dial(served.port)
+            await silent.until_hung_up()
+            assert not served.gateway.connections
+
+    run(scenario())
+
+
+def test_watches_that_cannot_all_be_set_leave_none(aws: BotoAws) -> None:
+    """Else events would be kept for ever for a client that is gone."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk, other = await served.connect(), await served.connect()
+            paths = tuple(f"/n{number}" for number in range(60))
+
+            async def refuse(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "update_item" and parameters["Key"].get("path") == {"S": "/n7"}:
+                    raise AccessDenied("dynamodb", operation, "AccessDeniedException")
+
+            served.tap.before = refuse
+            with pytest.raises(ConnectionError):
+                await zk.set_watches(0, exist=paths)
+            registered = served.tap.calls["update_item"]
+            for _ in range(5):
+                await other.sync()
+            assert served.tap.calls["update_item"] == registered
+            assert not served.gateway.watches
+
+    run(scenario())
+
+
+def test_the_first_watch_after_a_long_time(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happened while nobody watched is not read."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            idle, busy = await whole.gateway(), await whole.gateway()
+            zk, other = await idle.connect(), await busy.connect()
+            await other.create("/a")
+            await other.add_watch("/a", recursive=False)
+            for _ in range(5):
+                await other.set("/a", b"x")
+            read: list[str] = []
+
+            async def note(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "query" and parameters["TableName"] == whole.stage.service.ledger:
+                    read.append(parameters["ExpressionAttributeValues"][":first"]["S"])
+
+            idle.tap.before = note
+            monkeypatch.setattr(observer, "_STALE", 0)
+            assert (await zk.get("/a", watch=True)).stat.version == 5
+            await other.set("/a", b"y")
+            await zk.until(lambda: bool(zk.events))
+            assert all(int(first) > zk.events[0].zxid - 1 for first in read)
 
     run(scenario())
 

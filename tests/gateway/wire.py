@@ -128,6 +128,10 @@ class Zk:
             raise ConnectionError("session expired")
         self._task = asyncio.create_task(self._read())
 
+    async def until_hung_up(self) -> None:
+        """Of a connection without a session, on which nothing comes."""
+        assert await asyncio.wait_for(self._reader.read(), PATIENCE) == b""
+
     async def resume(self, port: int, *, lasts: int = 10_000, seen: int | None = None) -> Zk:
         """The same session through another connection."""
         seen = max((entry.zxid for entry in self.log), default=0) if seen is None else seen

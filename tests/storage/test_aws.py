@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import botocore.exceptions
 import pytest
 
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.aws import BotoAws, typed_error
 from faaskeeper.storage.errors import AccessDenied, AwsError, ConditionFailed, Throttled, Unavailable
 from faaskeeper.storage.retry import repeat
 from faaskeeper_client.local.cloud import CloudSession
@@ -55,6 +56,21 @@ def test_only_a_call_that_asks_to_wait_is_waited_for() -> None:
 
         asyncio.run(scenario())
         aws.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("RequestTimeout", Unavailable),  # S3's, with status 400
+        ("Throttling", Throttled),
+        ("KMS.ThrottlingException", Throttled),
+        ("InvalidSignatureException", AccessDenied),
+        ("ValidationException", AwsError),
+    ],
+)
+def test_what_is_refused_for_good_is_the_rest(code: str, kind: type[AwsError]) -> None:
+    error = botocore.exceptions.ClientError({"Error": {"Code": code, "Message": ""}}, "Any")
+    assert type(typed_error("any", "any", error)) is kind
 
 
 UNKNOWN = Unavailable("sqs", "send_message", "ReadTimeout")

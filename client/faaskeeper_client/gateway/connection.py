@@ -52,6 +52,8 @@ _MOST_UNANSWERED = 1000
 """Requests of one connection that are taken on; its socket is not read while there are more."""
 _MOST_INCOMING = 4_000_000
 """Bytes of requests that wait to be taken on, likewise."""
+_LONGEST_SILENCE = 10.0
+"""Seconds for which a connection may be without a session (ZooKeeper's zookeeper.nio.sessionlessCnxnTimeout)."""
 _MOST_READS = 64
 """Results of one connection that wait for their turn."""
 _WRITES = (Create, Delete, SetData, SetAcl, Multi, CloseSession)
@@ -199,7 +201,9 @@ class Connection:
 
     async def _run(self) -> None:
         try:
-            if await self._handshake(await self._next_frame()):
+            async with asyncio.timeout(_LONGEST_SILENCE):
+                first = await self._next_frame()
+            if await self._handshake(first):
                 self._spawn(self._emit())
                 while True:
                     await self._take(decode(await self._next_frame()))
@@ -209,6 +213,8 @@ class Connection:
             logger.info("connection of %s is closed: %s", self.peer, error)
         except AwsError as error:
             logger.warning("connection of %s is closed: %s", self.peer, error)
+        except TimeoutError:
+            logger.info("connection of %s is closed: nothing came", self.peer)
         except asyncio.CancelledError:
             raise
         except Exception:

@@ -13,6 +13,9 @@ from faaskeeper.storage.retry import delay
 from faaskeeper.znode.model import Event
 from faaskeeper_client.gateway.watches import Watches
 
+_STALE = 60.0
+"""Seconds; the events of that time are read at once."""
+
 
 class EventsLost(Exception):
     """Events that this gateway has not read yet are gone, up to zxid ``floor``: its clients must reconnect and set
@@ -36,6 +39,7 @@ class Observer:
         self._service = service
         self._watches = watches
         self._lock = asyncio.Lock()
+        self._advanced = float("-inf")
 
     async def observe(self, zxid: int) -> None:
         """Returns once ``zxid`` is complete and its events are delivered. Concurrent calls share the work.
@@ -47,6 +51,13 @@ class Observer:
                     continue
             await asyncio.sleep(delay(attempt))
             attempt += 1
+
+    async def keep_up(self) -> None:
+        """To be called before the first watch is set: else the events of all the time in which nobody watched would
+        have to be read. Raises EventsLost."""
+        if asyncio.get_running_loop().time() - self._advanced > _STALE:
+            await self.catch_up()
+            self._advanced = asyncio.get_running_loop().time()
 
     async def catch_up(self) -> Head | None:
         """Observes the present head, which it returns; None before a service's first transaction. Raises EventsLost."""
@@ -100,3 +111,4 @@ class Observer:
             if event.zxid > self.complete:
                 self._watches.fire(event)
         self.complete = max(self.complete, zxid)
+        self._advanced = asyncio.get_running_loop().time()

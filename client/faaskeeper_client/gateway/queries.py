@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,6 +94,9 @@ class Queries:
 
     async def run(self, request: Request) -> Result:
         """Raises AwsError."""
+        watches = isinstance(request.body, AddWatch | SetWatches) or getattr(request.body, "watch", False)
+        if watches and not self._gateway.watches:
+            await self._gateway.observer.keep_up()
         return await self._run[type(request.body)](request.xid, request.body)
 
     async def _exists(self, xid: int, body: Exists) -> Result:
@@ -263,7 +266,7 @@ class Queries:
     async def _set_watches(self, xid: int, body: SetWatches) -> Result:
         """After a reconnect: what changed since the client's zxid fires at once, the rest is set (DataTree)."""
         since = body.relative_zxid
-        checks: list[Awaitable[tuple[NodeItem | None, Event | None, tuple[Registration, int] | None]]] = [
+        checks: list[Coroutine[Any, Any, tuple[NodeItem | None, Event | None, tuple[Registration, int] | None]]] = [
             *(self._rearm(Kind.DATA, path, lambda n, p=path: _data_news(n, p, since)) for path in body.data),
             *(self._rearm(Kind.DATA, path, lambda n, p=path: _exist_news(n, p)) for path in body.exist),
             *(self._rearm(Kind.CHILD, path, lambda n, p=path: _child_news(n, p, since)) for path in body.child),
@@ -357,11 +360,21 @@ def _child_news(node: NodeItem, path: str, since: int) -> Event | None:
     return Event(node.zxid, path, EventKind.CHILDREN, znode.acl) if znode.pzxid > since else None
 
 
-async def _gather(work: Iterable[Awaitable[T]]) -> list[T]:
+async def _gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     limit = asyncio.Semaphore(_MOST_AT_ONCE)
 
-    async def bounded(one: Awaitable[T]) -> T:
+    async def bounded(one: Coroutine[Any, Any, T]) -> T:
         async with limit:
             return await one
 
-    return await asyncio.gather(*(bounded(one) for one in work))
+    coroutines = list(work)
+    tasks = [asyncio.ensure_future(bounded(one)) for one in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # when one fails, its connection ends: no other may set a watch for it any more
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for one in coroutines:
+            one.close()

@@ -13,6 +13,8 @@ from faaskeeper_client.wire.four_letter import answer
 from faaskeeper_client.wire.frames import Command
 
 _BACKLOG = 1024
+_MOST_UNREAD = 64_000_000
+"""Bytes that wait for a client that does not read. No reply is made for such a one, but events come all the same."""
 
 
 class Server:
@@ -73,6 +75,8 @@ class _Client(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         assert self._transport is not None
+        if self._transport.get_write_buffer_size() > _MOST_UNREAD:
+            self._transport.abort()
         self._transport.write(data)
 
     def answer(self, command: Command) -> None:

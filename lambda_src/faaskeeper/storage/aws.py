@@ -46,6 +46,20 @@ class Aws(Protocol):
 
 
 _BY_CODE: dict[str, type[AwsError]] = {
+    "RequestTimeout": Unavailable,
+    "RequestTimeoutException": Unavailable,
+    "KMS.ThrottlingException": Throttled,
+    "KmsThrottled": Throttled,
+    "PriorRequestNotComplete": Throttled,
+    "ThrottledException": Throttled,
+    "Throttling": Throttled,
+    "KMS.AccessDeniedException": AccessDenied,
+    "KmsAccessDenied": AccessDenied,
+    # of a clock that is wrong, or a sandbox that was frozen after it had signed
+    "IncompleteSignature": AccessDenied,
+    "InvalidSignatureException": AccessDenied,
+    "RequestExpired": AccessDenied,
+    "RequestTimeTooSkewed": AccessDenied,
     "TransactionConflictException": Conflict,
     # an earlier try with the same token is still under way
     "TransactionInProgressException": Unavailable,
