@@ -75,7 +75,8 @@ class Gateway:
         self.clock = clock or boot_time
         self.entropy = entropy or random.SystemRandom()
         self._settling = settling
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
+        """In the order in which they came."""
         self.started = self.clock()
         self.port = 0
         self.received = 0
@@ -129,7 +130,7 @@ class Gateway:
     def connect(self, client: Client, address: tuple[str, int]) -> Connection:
         """A connection for ``client``; give it the client's bytes with ``feed``."""
         connection = Connection(self, client, address)
-        self.connections.add(connection)
+        self.connections[connection] = None
         return connection
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -140,7 +141,7 @@ class Gateway:
         return task
 
     def forget(self, connection: Connection) -> None:
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         self.watches.forget(connection)
 
     def negotiate(self, timeout: int) -> int:

@@ -68,7 +68,7 @@ class Watches:
         self._unwatched = unwatched
         self._entries: dict[Kind, dict[str, dict[Watcher, int]]] = {kind: {} for kind in Kind}
         self._pending: dict[tuple[Kind, str], list[Registration]] = defaultdict(list)
-        self._of: dict[Watcher, set[tuple[Kind, str]]] = defaultdict(set)
+        self._of: dict[Watcher, dict[tuple[Kind, str], None]] = defaultdict(dict)
         self.armed: set[tuple[Kind, str]] = set()
         """(kind, path) whose set in storage probably names this gateway: then a read need not register again."""
 
@@ -167,7 +167,7 @@ class Watches:
     def _add(self, kind: Kind, path: str, watcher: Watcher, zxid: int) -> None:
         entries = self._entries[kind].setdefault(path, {})
         entries[watcher] = max(zxid, entries.get(watcher, zxid))
-        self._of[watcher].add((kind, path))
+        self._of[watcher][kind, path] = None
 
     def _discard(self, kind: Kind, path: str, watcher: Watcher) -> None:
         entries = self._entries[kind][path]
@@ -175,7 +175,7 @@ class Watches:
         if not entries:
             del self._entries[kind][path]
             self._unwatched(kind, path)
-        self._of[watcher].discard((kind, path))
+        self._of[watcher].pop((kind, path), None)
         if not self._of[watcher]:
             del self._of[watcher]
 
