@@ -59,3 +59,4 @@ node_modules/.made: package.json package-lock.json
 
 include tests/conformance/conformance.mk
 -include docs/spec/spec.mk
+-include tests/simulation/simulation.mk

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from tests.simulation.checker import check
 from tests.simulation.harness.plan import Plan
@@ -79,6 +80,12 @@ def try_seed(seed: int) -> Summary:
         summary.failed.append(report(run, violations))
     summary.seconds = time.process_time() - began
     return summary
+
+
+def digest(run: Run) -> str:
+    """Of all that happened: two runs with one digest are one schedule."""
+    content = [*run.records, *run.history.connections, *run.history.calls, *run.faults.trace, *run.troubles]
+    return sha256("\n".join(map(str, content)).encode()).hexdigest()
 
 
 def rarely_collect() -> None:

@@ -79,7 +79,7 @@ class Store:
         cell = table.cell(key)
         item = cell.newest.item
         if item is not None and item.get(table.ttl or "") == {"N": moment} and cell.busy_until <= self.now:
-            cell.write(self.now, None)
+            cell.write(self.now, None, 0)
 
 
 @contextmanager

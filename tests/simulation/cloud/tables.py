@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from .values import Item, comparable, item_size, kind, stored
+from .values import Item, comparable, kind, stored
 
 Key: TypeAlias = tuple[Any, Any]
 """Partition and sort key as comparable values; the sort key is "" where the table has none."""
@@ -57,11 +57,11 @@ class Cell:
     def newest(self) -> Version:
         return self.versions[-1]
 
-    def write(self, since: float, item: Item | None) -> Version:
-        """``since`` must not be earlier than the newest version's."""
+    def write(self, since: float, item: Item | None, size: int) -> Version:
+        """``since`` must not be earlier than the newest version's, ``size`` is in bytes."""
         versions = self.versions
         assert since >= versions[-1].since, "a transaction's write was overtaken"
-        version = Version(since, item, item_size(item) if item is not None else 0)
+        version = Version(since, item, size)
         versions.append(version)
         while len(versions) > 1 and versions[1].since < since - HORIZON:
             del versions[0]

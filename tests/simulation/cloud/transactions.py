@@ -145,11 +145,10 @@ class Transactions:
             if not action.allowed(old):
                 shown = action.parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
                 return CancellationReason("ConditionalCheckFailed", copy_item(old) if shown and old else {})
-            new = action.result(old)
+            _, size = action.result(old)
         except (InvalidExpression, InvalidValue):
             return CancellationReason("ValidationError")
-        size = max(action.cell.newest.size, item_size(new) if new is not None else 0)
-        if not store.admits_write(action.table, action.key, size, transactional=True):
+        if not store.admits_write(action.table, action.key, max(action.cell.newest.size, size), transactional=True):
             return CancellationReason("ThrottlingError")
         return _FINE
 
@@ -177,7 +176,7 @@ class Transactions:
             if action.kind == "ConditionCheck":
                 store.bill_write(action.table, old.size, transactional=True)
             else:
-                new = apply(store, action, visible, action.result(old.item))
+                new = apply(store, action, visible, *action.result(old.item))
                 store.bill_write(action.table, max(old.size, new.size), transactional=True)
         return complete
 

@@ -125,9 +125,10 @@ def stored_item(item: Any) -> Item:
 
 
 def copy(value: Value) -> Value:
+    """Scalars are shared: nobody changes the one entry of a value."""
     ((name, content),) = value.items()
     if name in SCALARS:
-        return {name: content}
+        return value
     if name == "L":
         return {"L": [copy(element) for element in content]}
     if name == "M":
@@ -136,7 +137,7 @@ def copy(value: Value) -> Value:
 
 
 def copy_item(item: Item) -> Item:
-    return {name: copy(value) for name, value in item.items()}
+    return {name: value if "S" in value or "N" in value else copy(value) for name, value in item.items()}
 
 
 def size(value: Value) -> int:
@@ -171,7 +172,9 @@ def item_size(item: Item) -> int:
     """Bytes an item counts for: attribute names in UTF-8 and values."""
     total = 0
     for name, value in item.items():
-        total += (len(name) if name.isascii() else len(name.encode())) + size(value)
+        text = value.get("S")
+        total += len(name) if name.isascii() else len(name.encode())
+        total += len(text) if text is not None and text.isascii() else size(value)
     return total
 
 

@@ -51,6 +51,7 @@ class Action:
         self.parameters = parameters
         self.table: Table = store.table(operation, parameters)
         self.put: Item | None = None
+        self._judged: tuple[Item | None, Item | None, int] | None = None
         with validating(operation):
             names, self.values = placeholders(parameters)
             if kind == "Put":
@@ -87,8 +88,17 @@ class Action:
         """Whether the condition holds. Raises InvalidExpression."""
         return self.condition is None or self.condition.holds(old or {}, self.values)
 
-    def result(self, old: Item | None) -> Item | None:
-        """The item afterwards. Raises InvalidExpression or InvalidValue where it cannot be."""
+    def result(self, old: Item | None) -> tuple[Item | None, int]:
+        """The item afterwards, and its size in bytes. Raises InvalidExpression or InvalidValue where it cannot be."""
+        if self._judged is None or self._judged[0] is not old:
+            new = self._result(old)
+            size = item_size(new) if new is not None else 0
+            if size > MAX_ITEM_SIZE:
+                raise InvalidValue("Item size to update has exceeded the maximum allowed size")
+            self._judged = old, new, size
+        return self._judged[1:]
+
+    def _result(self, old: Item | None) -> Item | None:
         if self.kind == "Put":
             return self.put
         if self.kind == "Delete":
@@ -96,11 +106,7 @@ class Action:
         if self.kind == "ConditionCheck":
             return old
         new = old if old is not None else dict(self.key_attributes)
-        if self.update is not None:
-            new = self.update.apply(new, self.values)
-            if item_size(new) > MAX_ITEM_SIZE:
-                raise InvalidValue("Item size to update has exceeded the maximum allowed size")
-        return new
+        return new if self.update is None else self.update.apply(new, self.values)
 
 
 def write(store: Store, operation: str, parameters: Mapping[str, Any]) -> Response:
@@ -125,12 +131,12 @@ def write(store: Store, operation: str, parameters: Mapping[str, Any]) -> Respon
                 "The conditional request failed",
                 item=copy_item(old.item) if shown and old.item else None,
             )
-        item = action.result(old.item)
-    if not store.admits_write(action.table, action.key, max(old.size, item_size(item) if item is not None else 0)):
+        item, size = action.result(old.item)
+    if not store.admits_write(action.table, action.key, max(old.size, size)):
         raise Throttled(
             "dynamodb", operation, "ProvisionedThroughputExceededException", f"over the limit of {action.key[0]!r}"
         )
-    new = apply(store, action, store.now, item)
+    new = apply(store, action, store.now, item, size)
     units = store.bill_write(action.table, max(old.size, new.size))
     response = _returned_attributes(action, returned, old.item, item)
     if parameters.get("ReturnConsumedCapacity", "NONE") != "NONE":
@@ -138,9 +144,9 @@ def write(store: Store, operation: str, parameters: Mapping[str, Any]) -> Respon
     return response
 
 
-def apply(store: Store, action: Action, since: float, item: Item | None) -> Version:
-    """Makes ``item`` visible from ``since`` on."""
-    version = action.cell.write(since, item)
+def apply(store: Store, action: Action, since: float, item: Item | None, size: int) -> Version:
+    """Makes ``item``, of so many bytes, visible from ``since`` on."""
+    version = action.cell.write(since, item, size)
     if action.table.ttl is not None:
         store.expire_later(action.table, action.key)
     return version
@@ -181,7 +187,7 @@ def batch_write(store: Store, operation: str, parameters: Mapping[str, Any]) -> 
             unprocessed.setdefault(table, []).append(entry)
             continue
         old = action.cell.newest
-        new = apply(store, action, store.now, action.put)
+        new = apply(store, action, store.now, *action.result(old.item))
         store.bill_write(action.table, max(old.size, new.size))
     if sum(map(len, unprocessed.values())) == len(requests):
         raise Throttled("dynamodb", operation, "ProvisionedThroughputExceededException", "no entry could be processed")

@@ -30,6 +30,8 @@ class Plan:
     skip: tuple[int, ...] = ()
     mortal: bool = False
     """Whether the cloud's faults kill and stall gateways too."""
+    patience: float = 600.0
+    """Virtual seconds in which everything must come to rest once there are no faults."""
 
     @classmethod
     def random(cls, seed: int) -> Plan:

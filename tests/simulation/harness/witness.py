@@ -68,7 +68,11 @@ class Witness:
 
     def _tap(self, process: str, service: str, operation: str, parameters: Mapping[str, Any], answer: object) -> None:
         if operation == "send_message" and isinstance(answer, dict):
-            self._message(process, parameters, answer)
+            self._message(process, parameters["QueueUrl"], parameters, answer)
+        elif operation == "send_message_batch" and isinstance(answer, dict):
+            entries = {entry["Id"]: entry for entry in parameters["Entries"]}
+            for sent in answer.get("Successful", ()):
+                self._message(process, parameters["QueueUrl"], entries[sent["Id"]], sent)
         elif operation == "transact_write_items" and isinstance(answer, At) and not isinstance(answer.result, AwsError):
             self._transaction(process, parameters, answer.when)
         elif (
@@ -84,9 +88,8 @@ class Witness:
         assert self._cloud is not None
         return self._cloud.loop.time()
 
-    def _message(self, process: str, parameters: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    def _message(self, process: str, url: str, parameters: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         assert self.service is not None
-        url = parameters["QueueUrl"]
         if url == self.service.requests:
             number = int(answer["SequenceNumber"])
             if number not in self._senders:

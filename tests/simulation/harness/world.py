@@ -30,8 +30,6 @@ from tests.simulation.workloads.catalog import make
 
 STORM = 240.0
 """Virtual seconds after which faults end, whatever the clients have done by then."""
-CALM = 600.0
-"""Virtual seconds in which everything must come to rest once there are no faults."""
 
 
 @dataclass(slots=True)
@@ -62,7 +60,7 @@ def execute(plan: Plan, *, verbose: bool = False) -> Run:
     run = Run(plan, History(), plan.faults())
     with _heard(run, verbose), trusted(), contextlib.redirect_stdout(io.StringIO()):
         try:
-            simulated.run(plan.seed, _World(run).play(), limit=STORM + 2 * CALM + 1000.0)
+            simulated.run(plan.seed, _World(run).play(), limit=STORM + 2 * plan.patience + 1000.0)
         except SimulationError as error:
             run.stuck = run.stuck or str(error)
     return run
@@ -111,7 +109,7 @@ class _World:
             task.cancel()
         troubles.mend()
         run.troubles = troubles.done
-        await self._ended(working, clients, CALM)
+        await self._ended(working, clients, plan.patience)
         self._notice("workloads", working, clients)
         await self._rest(clients)
         self._collect(clients)
@@ -147,7 +145,8 @@ class _World:
     def _notice(self, what: str, tasks: list[asyncio.Task[None]], clients: list[Client]) -> None:
         pending = self._pending(tasks, clients)
         if pending:
-            self._run.stuck = self._run.stuck or f"{what} of {', '.join(pending)} did not end in {CALM} s of calm"
+            text = f"{what} of {', '.join(pending)} did not end in {self._plan.patience} s of calm"
+            self._run.stuck = self._run.stuck or text
         for task in tasks:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 self._run.errors.append(f"workload: {task.exception()!r}")
@@ -161,7 +160,7 @@ class _World:
         await self._run_calmly(living, lambda client: attempt(client, Sync("/")))
         for client in living[1::2]:
             client.process.kill()
-        until = self._cloud.loop.time() + CALM
+        until = self._cloud.loop.time() + self._plan.patience
         while self._cloud.loop.time() < until:
             await asyncio.sleep(1.0)
             if not self._cloud.sqs.messages("requests.fifo") and not self._left_over(clients):
@@ -174,7 +173,7 @@ class _World:
 
     async def _run_calmly(self, clients: list[Client], make_work: Any) -> None:
         tasks = [client.process.start(make_work(client)) for client in clients]
-        await self._ended(tasks, clients, CALM)
+        await self._ended(tasks, clients, self._plan.patience)
         self._notice("last requests", tasks, clients)
 
     def _sessions(self) -> set[int]:

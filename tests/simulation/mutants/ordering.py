@@ -151,7 +151,10 @@ def a_transaction_in_two_halves() -> Iterator[None]:
         yield
 
 
-@mutant("The commit verifies the absence of names that were not loaded", schedules("sequences", clients=5))
+@mutant(
+    "The commit verifies the absence of names that were not loaded",
+    schedules("sequences", clients=5, operations=10, patience=30.0),
+)
 def assumed_names_are_not_verified() -> Iterator[None]:
     real = commit._Writer.node
 
@@ -192,10 +195,11 @@ def the_password_is_ignored() -> Iterator[None]:
 
 
 @mutant(
-    "What is loaded is not newer than the head it is applied to", schedules(kinds=_TWO_INSTANCES, rate=6, clients=5)
+    "What is loaded is not newer than the head it is applied to",
+    schedules(kinds=_TWO_INSTANCES, rate=6, clients=5),
+    found="seeds 156 and 160 of the first random schedules",
 )
 def newer_state_is_taken_for_poison() -> Iterator[None]:
-    """As it was: seeds 156 and 160 of the first random schedules."""
 
     async def refuse(self: Sequencer, head: Head, made: batch.Batch) -> bool:
         if made.plan is None and all(outcome.code.name == "SYSTEM_ERROR" for outcome in made.outcomes):
@@ -231,9 +235,12 @@ class _Old(NodeItem):
         return 0
 
 
-@mutant("A session belongs to the gateway that attached it last", schedules("moves", gateways=3, clients=5))
+@mutant(
+    "A session belongs to the gateway that attached it last",
+    schedules("moves", gateways=3, clients=5),
+    found="seed 28 of the first random schedules",
+)
 def callers_are_known_by_principal() -> Iterator[None]:
-    """As it was: seed 28 of the first random schedules."""
     real = batch.caller_of
     known: dict[Any, Any] = {}
 

@@ -21,12 +21,16 @@ MUTANTS: dict[str, Mutant] = {}
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """``rule`` is what it breaks, as the design says it. ``apply`` breaks it while its context lasts."""
+    """``rule`` is what it breaks, as the design says it. ``apply`` breaks it while its context lasts.
+
+    ``found`` tells which schedules showed that the code was once like this, "" if it never was.
+    """
 
     name: str
     rule: str
     plans: Plans
     apply: Callable[[], AbstractContextManager[None]]
+    found: str
 
     def caught(self, seed: int) -> list[Violation]:
         """What the checker finds in the schedule of ``seed``."""
@@ -35,14 +39,14 @@ class Mutant:
 
 
 def mutant(
-    rule: str, plans: Plans = Plan.random
+    rule: str, plans: Plans = Plan.random, *, found: str = ""
 ) -> Callable[[Callable[[], Iterator[None]]], Callable[[], AbstractContextManager[None]]]:
     """Registers a generator function that breaks something before its one ``yield`` and mends it after it."""
 
     def register(breaking: Callable[[], Iterator[None]]) -> Callable[[], AbstractContextManager[None]]:
         name = breaking.__name__.replace("_", " ")
         manager = contextmanager(breaking)
-        MUTANTS[name] = Mutant(name, rule, plans, manager)
+        MUTANTS[name] = Mutant(name, rule, plans, manager, found)
         return manager
 
     return register
@@ -58,6 +62,7 @@ def schedules(
     clients: int = 4,
     operations: int = 40,
     pace: float = 4.0,
+    patience: float = 600.0,
 ) -> Plans:
     """Plans with these faults alone, at ``rate`` times their usual rates: what a mutant needs shows sooner."""
     rates = tuple((kind, min(1.0, RATES[kind] * rate)) for kind in kinds)
@@ -71,4 +76,5 @@ def schedules(
         chaos=chaos,
         timeouts=timeouts,
         pace=pace,
+        patience=patience,
     )

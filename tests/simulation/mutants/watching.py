@@ -175,9 +175,9 @@ def sets_are_taken_for_granted() -> Iterator[None]:
 @mutant(
     "A watch used up before the setWatches that set it is answered is told first",
     schedules(kinds=_SLOW, rate=4, chaos=(Chaos.CLIENT_MOVE, Chaos.CLIENT_CUT), clients=6, gateways=3, operations=60),
+    found="seeds 368 and 480",
 )
 def set_watches_forgets_what_came_meanwhile() -> Iterator[None]:
-    """As it was: seeds 368 and 480."""
     with patch.object(Registration, "is_used_up", lambda self, after, upto: False):
         yield
 
@@ -185,9 +185,9 @@ def set_watches_forgets_what_came_meanwhile() -> Iterator[None]:
 @mutant(
     "A recursive watch counts from when the gateway is told of the subtree",
     schedules("watchers", kinds=(Fault.LATE_MESSAGE,), gateways=1, clients=6, rate=4),
+    found="seed 561",
 )
 def a_second_recursive_watch_counts_too_early() -> Iterator[None]:
-    """As it was: seed 561."""
     real = Gateway.watch_lastingly
 
     async def watch(self: Gateway, kind: Kind, path: str) -> int:
@@ -202,9 +202,12 @@ def a_second_recursive_watch_counts_too_early() -> Iterator[None]:
         yield
 
 
-@mutant("Two events of a transaction that look alike are two", schedules("watchers", kinds=_SLOW, clients=6))
+@mutant(
+    "Two events of a transaction that look alike are two",
+    schedules("watchers", kinds=_SLOW, clients=6),
+    found="seed 581",
+)
 def events_that_look_alike_are_one() -> Iterator[None]:
-    """As it was: seed 581."""
     real = Connection._deliver_each
 
     def deliver(self: Connection, events: Any) -> None:
