@@ -14,7 +14,7 @@ from faaskeeper.protocol.messages import Principal, Request, RequestMessage, enc
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, encode_timer
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.queues import send_request
-from faaskeeper.storage.sessions import beat, declare_dead, read_session
+from faaskeeper.storage.sessions import beat, gateway_heartbeat, read_session
 from faaskeeper.znode.operations import CreateSession
 from faaskeeper_client.cli import dead_letters, main
 
@@ -138,7 +138,7 @@ def test_a_timer_that_is_sent_again_does_its_work(
 
     asyncio.run(orphan())
     until(lambda: asyncio.run(read_session(aws, service, 77)) is not None, "the session")
-    assert asyncio.run(declare_dead(aws, service, "dead", 1))
+    assert asyncio.run(gateway_heartbeat(aws, service, "dead").declare_dead(1))
     give_up(queues, deployed, encode_timer(SessionTimer(77, 1)))
     assert len(read(letters("redrive", "--all", "--json"))) == 1
     until(lambda: asyncio.run(read_session(aws, service, 77)) is None, "the session's end")

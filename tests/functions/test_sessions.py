@@ -11,7 +11,7 @@ import pytest
 
 from faaskeeper.protocol.messages import Principal
 from faaskeeper.storage.aws import BotoAws, Response
-from faaskeeper.storage.sessions import declare_dead, list_gateway_sessions
+from faaskeeper.storage.sessions import gateway_heartbeat, list_gateway_sessions
 from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, register_watch
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import EventKind
@@ -294,7 +294,7 @@ class TestDeadGateways:
             stage = await Stage.create(aws)
             client = await stage.client()
             dead = await stage.gateway()
-            assert await declare_dead(aws, stage.service, dead.id, 1)
+            assert await gateway_heartbeat(aws, stage.service, dead.id).declare_dead(1)
             if coming:
                 outcome = await attach(stage, client, dead)
             else:
@@ -316,7 +316,7 @@ class TestDeadGateways:
             class Dying:
                 async def call(self, service: str, operation: str, **parameters: Any) -> Response:
                     if operation == COMMIT:
-                        await declare_dead(aws, stage.service, dying.id, 1)
+                        await gateway_heartbeat(aws, stage.service, dying.id).declare_dead(1)
                     return await aws.call(service, operation, **parameters)
 
             principal = Principal(client.session, 0, client.password)

@@ -10,8 +10,9 @@ import pytest
 
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.errors import NotFound
+from faaskeeper.storage.primitives.heartbeat import DEAD
 from faaskeeper.storage.queues import reply_queue_url
-from faaskeeper.storage.sessions import DEAD, read_gateway
+from faaskeeper.storage.sessions import read_gateway
 
 from .ensemble import Served, ensemble, eventually, run, true
 from .wire import CHILDREN, CLOSE, DELETED, EPHEMERAL, NO_NODE, OK, PATIENCE, Zk

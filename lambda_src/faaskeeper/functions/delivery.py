@@ -1,4 +1,5 @@
-"""What an ordered queue hands to a function, on its way to a committer; and what becomes of what fails."""
+"""What queues hand to a function: commands on their way to a committer, and timers that come due. And what becomes of
+those that fail."""
 
 from __future__ import annotations
 
@@ -56,6 +57,24 @@ async def deliver(
         committer.metrics.add("Messages", len(records))
         committer.metrics.add("QueueAge", max(0, now - oldest))
         committer.metrics.emit(parts.name, now)
+
+
+async def deliver_timers(
+    records: list[LambdaEvent], due: Callable[[str, int], Awaitable[None]], metrics: Metrics
+) -> list[LambdaEvent]:
+    """Has each delayed message looked at by ``due``, with its body and for how many ms SQS held it, by its own clock.
+    Returns those that failed, as Lambda wants them named: the queue brings them back."""
+    failed: list[LambdaEvent] = []
+    for record in records:
+        try:
+            attributes = record["attributes"]
+            waited = int(attributes["ApproximateFirstReceiveTimestamp"]) - int(attributes["SentTimestamp"])
+            await due(record["body"], waited)
+        except (InvalidMessage, AwsError):
+            logger.exception("timer %s failed", record["messageId"])
+            metrics.add("FailedTimers")
+            failed.append({"itemIdentifier": record["messageId"]})
+    return failed
 
 
 async def _quarantine(aws: Aws, parts: Parts, metrics: Metrics, record: LambdaEvent, reason: str) -> None:

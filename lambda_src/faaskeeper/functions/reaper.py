@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
+from faaskeeper.functions.delivery import deliver_timers
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaping import due
 from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
-from faaskeeper.protocol.messages import InvalidMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import decode_timer
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError
-
-logger = logging.getLogger(__name__)
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
@@ -26,14 +21,8 @@ def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
 
 async def look_at(aws: Aws, service: Service, records: list[LambdaEvent], metrics: Metrics) -> list[LambdaEvent]:
     """The records that failed, as Lambda wants them named."""
-    failed: list[LambdaEvent] = []
-    for record in records:
-        try:
-            attributes = record["attributes"]
-            waited = int(attributes["ApproximateFirstReceiveTimestamp"]) - int(attributes["SentTimestamp"])
-            await due(aws, service, decode_timer(record["body"]), waited, metrics)
-        except (InvalidMessage, AwsError):
-            logger.exception("timer %s failed", record["messageId"])
-            metrics.add("FailedTimers")
-            failed.append({"itemIdentifier": record["messageId"]})
-    return failed
+
+    async def look(body: str, waited: int) -> None:
+        await due(aws, service, decode_timer(body), waited, metrics)
+
+    return await deliver_timers(records, look, metrics)

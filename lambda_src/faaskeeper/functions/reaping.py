@@ -11,15 +11,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, Timer, encode_timer
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.queues import send_timer
-from faaskeeper.storage.sessions import (
-    GatewayItem,
-    advance_timer,
-    declare_dead,
-    forget_gateway,
-    list_gateway_sessions,
-    read_gateway,
-    read_session,
-)
+from faaskeeper.storage.sessions import gateway_heartbeat, list_gateway_sessions, read_gateway, read_session
 from faaskeeper.znode.model import Session
 from faaskeeper.znode.operations import ExpireSession
 
@@ -39,43 +31,34 @@ async def due(aws: Aws, service: Service, timer: Timer, waited: int, metrics: Me
 
 
 async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer, waited: int, metrics: Metrics) -> None:
-    gateway = await read_gateway(aws, service, timer.gateway)
-    if gateway is None:
+    async def arm(beat: int, number: int, seconds: float) -> None:
+        await send_timer(aws, service, encode_timer(GatewayTimer(timer.gateway, beat, number)), seconds)
+
+    heartbeat = gateway_heartbeat(aws, service, timer.gateway)
+    pulse = await heartbeat.due(timer.beat, timer.timer, waited, arm)
+    if pulse is None:
         return
-    if gateway.alive:
-        if gateway.timer != timer.timer:
-            return  # a doubled message: the chain goes on elsewhere
-        moved = gateway.beat != timer.beat or waited < gateway.timeout
-        before = None if moved else await declare_dead(aws, service, gateway.gateway, timer.beat)
-        if before is None:
-            await _arm_again(aws, service, gateway)
-            return
-        if before.alive:
-            metrics.add("ExpiredGateways")
-        logger.warning("gateway %s stood still for %d ms at beat %d", gateway.gateway, gateway.timeout, gateway.beat)
-    await _end_sessions(aws, service, gateway)
+    if pulse.alive:
+        metrics.add("ExpiredGateways")
+        logger.warning("gateway %s stood still for %d ms at beat %d", timer.gateway, pulse.timeout, pulse.beat)
+    await _end_sessions(aws, service, timer.gateway, pulse.timeout)
 
 
-async def _arm_again(aws: Aws, service: Service, gateway: GatewayItem) -> None:
-    """The next timer is sent before the number moves: a crash between doubles the timer, and never loses it."""
-    following = GatewayTimer(gateway.gateway, gateway.beat, gateway.timer + 1)
-    await send_timer(aws, service, encode_timer(following), gateway.timeout / 1000)
-    await advance_timer(aws, service, gateway.gateway, gateway.timer)
-
-
-async def _end_sessions(aws: Aws, service: Service, gateway: GatewayItem) -> None:
+async def _end_sessions(aws: Aws, service: Service, gateway: str, stood_still: int) -> None:
     """The gateway is dead, so nobody attaches to it any more. Its sessions get some time to come back through another
     gateway."""
-    ids = await list_gateway_sessions(aws, service, gateway.gateway)
+    ids = await list_gateway_sessions(aws, service, gateway)
     found = await asyncio.gather(*(read_session(aws, service, session) for session in ids))
     waiting = [
-        send_timer(aws, service, encode_timer(SessionTimer(session_id, session.epoch)), _rest(session, gateway) / 1000)
+        send_timer(
+            aws, service, encode_timer(SessionTimer(session_id, session.epoch)), _rest(session, stood_still) / 1000
+        )
         for session_id, session in zip(ids, found, strict=True)
-        if session is not None and session.gateway == gateway.gateway
+        if session is not None and session.gateway == gateway
     ]
     await asyncio.gather(*waiting)
     if not ids:
-        await forget_gateway(aws, service, gateway.gateway)
+        await gateway_heartbeat(aws, service, gateway).forget()
 
 
 async def _check_session(aws: Aws, service: Service, timer: SessionTimer, waited: int) -> None:
@@ -85,16 +68,15 @@ async def _check_session(aws: Aws, service: Service, timer: SessionTimer, waited
     gateway = await read_gateway(aws, service, session.gateway)
     if gateway is not None and gateway.alive:
         return
-    if gateway is not None and waited < _rest(session, gateway):
-        await send_timer(aws, service, encode_timer(timer), _rest(session, gateway) / 1000)
+    if gateway is not None and waited < _rest(session, gateway.timeout):
+        await send_timer(aws, service, encode_timer(timer), _rest(session, gateway.timeout) / 1000)
         return
     # the sequencer leaves a session alone that has been attached anew in the meantime
     await ask(aws, service, [(timer.session, ExpireSession(timer.epoch))])
 
 
-def _rest(session: Session, gateway: GatewayItem) -> int:
+def _rest(session: Session, stood_still: int) -> int:
     """ms from the gateway's death to the session's. The gateway stood still until then, but may have answered its
     clients all the while; where that was longer than half the session's timeout, for there are no ephemerals, the
     timeout begins anew."""
-    stood_still = gateway.timeout
     return session.timeout - stood_still if 2 * stood_still <= session.timeout else session.timeout

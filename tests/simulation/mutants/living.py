@@ -12,6 +12,7 @@ from faaskeeper.functions import batch, reaping
 from faaskeeper.protocol.messages import RequestMessage, encode_requests
 from faaskeeper.protocol.timers import SessionTimer
 from faaskeeper.storage import commit
+from faaskeeper.storage.primitives import Heartbeat, Pulse
 from faaskeeper.storage.queues import REQUEST_GROUP
 from faaskeeper.storage.retry import repeat
 from faaskeeper.storage.sessions import GatewayItem
@@ -154,20 +155,17 @@ def expiry_knows_no_epoch() -> Iterator[None]:
     schedules("membership", chaos=(Chaos.GATEWAY_PAUSE, Chaos.GATEWAY_CUT), timeouts=_SHORT, gateways=3),
 )
 def sessions_expire_before_their_gateway_is_dead() -> Iterator[None]:
-    async def pretend(*arguments: Any) -> bool:
-        return True
+    async def read(self: Any) -> Pulse | None:
+        found = await real(self)
+        return replace(found, alive=False) if found and repr(self._item) in condemned else found
 
-    async def read(aws: Any, service: Any, gateway: str) -> GatewayItem | None:
-        found = await real(aws, service, gateway)
-        return replace(found, alive=False) if found and gateway in condemned else found
-
-    async def declare(aws: Any, service: Any, gateway: str, beat: int) -> GatewayItem | None:
-        condemned.add(gateway)
-        return await real(aws, service, gateway)
+    async def declare(self: Any, beat: int) -> Pulse | None:
+        condemned.add(repr(self._item))
+        return await real(self)
 
     condemned: set[str] = set()
-    real = reaping.read_gateway
-    with patch.object(reaping, "declare_dead", declare), patch.object(reaping, "read_gateway", read):
+    real = Heartbeat.read
+    with patch.object(Heartbeat, "declare_dead", declare), patch.object(Heartbeat, "read", read):
         yield
 
 
@@ -246,5 +244,5 @@ def ephemerals_outlive_their_session() -> Iterator[None]:
     found="seed 554",
 )
 def a_session_dies_with_its_gateway() -> Iterator[None]:
-    with patch.object(reaping, "_rest", lambda session, gateway: max(0, session.timeout - gateway.timeout)):
+    with patch.object(reaping, "_rest", lambda session, stood_still: max(0, session.timeout - stood_still)):
         yield

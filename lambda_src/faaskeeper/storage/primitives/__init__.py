@@ -14,6 +14,7 @@ Capacity units are those of items up to 1 KB (writes) and 4 KB (reads); larger i
 from __future__ import annotations
 
 from faaskeeper.storage.primitives.counter import AtomicCounter
+from faaskeeper.storage.primitives.heartbeat import Heartbeat, Pulse
 from faaskeeper.storage.primitives.lock import Lease, LockHeld, LockLost, TimedLock
 from faaskeeper.storage.primitives.register import Register, Versioned, VersionMismatch
 from faaskeeper.storage.primitives.sets import AtomicList, AtomicSet, Entries, SetFull
@@ -23,9 +24,11 @@ __all__ = [
     "AtomicList",
     "AtomicSet",
     "Entries",
+    "Heartbeat",
     "Lease",
     "LockHeld",
     "LockLost",
+    "Pulse",
     "Register",
     "SetFull",
     "TimedLock",

@@ -1,0 +1,163 @@
+"""Whether somebody still lives, found out without comparing clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from faaskeeper.storage.attributes import Item, get_number, get_string, number, string
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.errors import ConditionFailed
+from faaskeeper.storage.retry import repeat
+
+DEAD = "dead"
+"""The one value of ``state``, which only ``declare_dead`` writes."""
+
+Arm = Callable[[int, int, float], Awaitable[None]]
+"""Sends a delayed message with a beat and a timer number, to come due after seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """``beat`` only ever grows; ``timeout`` in ms is how long it may stand still; ``timer`` numbers the one chain of
+    timers that watches it. Once not ``alive``, it never is again."""
+
+    beat: int
+    alive: bool
+    timeout: int
+    timer: int
+
+
+class Heartbeat:
+    """One that lives as long as its beat moves; in an item of its own.
+
+    It beats by a conditional update. A delayed message carries the beat that was seen when it was sent; ``due`` looks
+    whether the beat has moved since, and sends the next. For how long a message was held is the queue's own account,
+    so no two machines' clocks are compared: who beats counts from before it sent its last beat, and so is the first to
+    know that its time is over.
+    """
+
+    def __init__(self, aws: Aws, table: str, key: Item) -> None:
+        self._aws = aws
+        self._item = {"TableName": table, "Key": dict(key)}
+
+    async def read(self) -> Pulse | None:
+        """None before the first beat, and when it is forgotten. One read unit."""
+        response = await repeat(lambda: self._aws.call("dynamodb", "get_item", ConsistentRead=True, **self._item))
+        return pulse_of(response.get("Item", {}))
+
+    async def beat(self, number_: int, stand_still: int) -> Pulse | None:
+        """Writes beat ``number_``, the first of which (1) makes it known, and ``stand_still``, the timeout in ms that
+        then holds; None if it was declared dead. Repeating the same beat is harmless. One write unit.
+
+        Touches no attribute but these two, so that IAM can keep who beats from all others: that it is dead shows in
+        what the write returns, or, when the item is gone already, in the missing beat before.
+        """
+        try:
+            response = await repeat(
+                lambda: self._aws.call(
+                    "dynamodb",
+                    "update_item",
+                    **self._item,
+                    UpdateExpression="SET beat = :beat, #timeout = :timeout",
+                    ConditionExpression="beat BETWEEN :before AND :beat"
+                    + (" OR attribute_not_exists(beat)" if number_ == 1 else ""),
+                    ExpressionAttributeNames={"#timeout": "timeout"},
+                    ExpressionAttributeValues={
+                        ":beat": number(number_),
+                        ":before": number(1),
+                        ":timeout": number(stand_still),
+                    },
+                    ReturnValues="ALL_NEW",
+                )
+            )
+        except ConditionFailed:
+            return None
+        pulse = pulse_of(response["Attributes"])
+        return pulse if pulse is not None and pulse.alive else None
+
+    async def due(self, beat: int, timer: int, waited: int, arm: Arm) -> Pulse | None:
+        """A message came due that was sent with ``beat`` and ``timer`` and that the queue held for ``waited`` ms,
+        perhaps doubled, perhaps late. If it lives, the next message is armed, else it is dead from now on, and the
+        answer as ``declare_dead``'s. Up to four write and read units.
+        """
+        pulse = await self.read()
+        if pulse is None or not pulse.alive:
+            return pulse
+        if pulse.timer != timer:
+            return None  # a doubled message: the chain goes on elsewhere
+        # nobody can make a timer come due before its time by sending it without a delay
+        moved = pulse.beat != beat or waited < pulse.timeout
+        before = None if moved else await self.declare_dead(beat)
+        if before is None:
+            # sent before the number moves: a crash between doubles the timer, and never loses it
+            await arm(pulse.beat, pulse.timer + 1, pulse.timeout / 1000)
+            await self._advance_timer(pulse.timer)
+        return before
+
+    async def declare_dead(self, seen_beat: int) -> Pulse | None:
+        """Marks it dead if its beat is still ``seen_beat``: its next beat tells it so. One write unit.
+
+        The pulse as it was before, so that whoever repeats this after a crash goes on with what follows from it, and
+        who was first finds it alive; None if it has beaten since, or is forgotten.
+        """
+        try:
+            response = await repeat(
+                lambda: self._aws.call(
+                    "dynamodb",
+                    "update_item",
+                    **self._item,
+                    UpdateExpression="SET #state = :dead",
+                    ConditionExpression="#state = :dead OR beat = :beat",
+                    ExpressionAttributeNames={"#state": "state"},
+                    ExpressionAttributeValues={":dead": string(DEAD), ":beat": number(seen_beat)},
+                    ReturnValues="ALL_OLD",
+                )
+            )
+        except ConditionFailed:
+            return None
+        return pulse_of(response["Attributes"])
+
+    async def forget(self) -> None:
+        """Removes the item of one that is dead. One write unit."""
+        with suppress(ConditionFailed):
+            await repeat(
+                lambda: self._aws.call(
+                    "dynamodb",
+                    "delete_item",
+                    **self._item,
+                    ConditionExpression="#state = :dead",
+                    ExpressionAttributeNames={"#state": "state"},
+                    ExpressionAttributeValues={":dead": string(DEAD)},
+                )
+            )
+
+    async def _advance_timer(self, expected: int) -> None:
+        """Compare-and-set of the timer number from ``expected`` to the next. Losing it means that a doubled message
+        has done the same, which is as good."""
+        with suppress(ConditionFailed):
+            await repeat(
+                lambda: self._aws.call(
+                    "dynamodb",
+                    "update_item",
+                    **self._item,
+                    UpdateExpression="SET #timer = :next",
+                    ConditionExpression="attribute_exists(beat) AND "
+                    + ("attribute_not_exists(#timer)" if expected == 0 else "#timer = :expected"),
+                    ExpressionAttributeNames={"#timer": "timer"},
+                    ExpressionAttributeValues={":next": number(expected + 1)}
+                    | ({":expected": number(expected)} if expected else {}),
+                )
+            )
+
+
+def pulse_of(item: Item) -> Pulse | None:
+    if "beat" not in item:
+        return None
+    return Pulse(
+        get_number(item, "beat"),
+        get_string(item, "state") != DEAD,
+        get_number(item, "timeout"),
+        get_number(item, "timer"),
+    )
