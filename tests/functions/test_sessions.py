@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -9,7 +10,11 @@ from uuid import uuid4
 
 import pytest
 
+from faaskeeper.functions.metrics import Metrics
+from faaskeeper.functions.reaper import look_at
 from faaskeeper.protocol.messages import Principal
+from faaskeeper.protocol.service import PROTOCOL_VERSION
+from faaskeeper.protocol.timers import GatewayTimer, encode_timer
 from faaskeeper.storage.aws import BotoAws, Response
 from faaskeeper.storage.sessions import gateway_heartbeat, list_gateway_sessions
 from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, register_watch
@@ -42,6 +47,22 @@ async def ask(stage: Stage, gateway: Gateway, who: Client | Principal, operation
     (number,) = await stage.send(gateway, (who, operation))
     await stage.drain()
     return (await stage.outcomes(gateway, [number]))[number]
+
+
+def test_a_timer_that_is_none_does_not_bring_back_the_others(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        times = {"SentTimestamp": "0", "ApproximateFirstReceiveTimestamp": "1000"}
+        bodies = {
+            "text": "a timer",
+            "types": json.dumps({"v": PROTOCOL_VERSION, "kind": "session", "session": "one", "epoch": []}),
+            "stale": encode_timer(GatewayTimer("gone", 1, 1)),
+        }
+        records = [{"messageId": id, "body": body, "attributes": times} for id, body in bodies.items()]
+        failed = await look_at(aws, stage.service, records, Metrics())
+        assert [each["itemIdentifier"] for each in failed] == ["text", "types"]
+
+    run(scenario())
 
 
 def test_creation(aws: BotoAws) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from faaskeeper.storage.aws import BotoAws
-from faaskeeper.storage.errors import NotFound
+from faaskeeper.storage.errors import AccessDenied, NotFound
 from faaskeeper.storage.primitives.heartbeat import DEAD
-from faaskeeper.storage.queues import reply_queue_url
+from faaskeeper.storage.queues import list_gateways, reply_queue_url
 from faaskeeper.storage.sessions import read_gateway
 
 from .ensemble import Served, ensemble, eventually, run, true
@@ -202,6 +202,26 @@ def test_a_gateway_that_loses_its_queue_begins_anew(aws: BotoAws) -> None:
             await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
             again = await zk.resume(served.port)
             assert (await again.set("/lock", b"x")).error == OK
+
+    run(scenario())
+
+
+def test_a_gateway_that_cannot_begin_leaves_no_queue(aws: BotoAws) -> None:
+    """It tries again and again, each time under another id."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = Served(aws, whole.stage)
+
+            async def refuse(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "update_item":
+                    raise AccessDenied("dynamodb", operation, "AccessDeniedException")
+
+            served.tap.before = refuse
+            with pytest.raises(AccessDenied):
+                await served.start()
+            assert served.tap.calls["create_queue"] == 1
+            assert await list_gateways(aws, whole.stage.service) == set()
 
     run(scenario())
 

@@ -106,8 +106,12 @@ class Gateway:
     async def _open(self) -> None:
         await self.inbox.open()
         usable = asyncio.get_running_loop().time() + self._settling
-        await self.liveness.beat()
-        await self.observer.catch_up()
+        try:
+            await self.liveness.beat()
+            await self.observer.catch_up()
+        except BaseException:
+            await self.inbox.close()
+            raise
         await asyncio.sleep(usable - asyncio.get_running_loop().time())
 
     async def live_until(self, stop: asyncio.Event) -> None:

@@ -70,7 +70,7 @@ async def deliver_timers(
             attributes = record["attributes"]
             waited = int(attributes["ApproximateFirstReceiveTimestamp"]) - int(attributes["SentTimestamp"])
             await due(record["body"], waited)
-        except (InvalidMessage, AwsError):
+        except Exception:  # whatever it is, the others are not to come again with it
             logger.exception("timer %s failed", record["messageId"])
             metrics.add("FailedTimers")
             failed.append({"itemIdentifier": record["messageId"]})

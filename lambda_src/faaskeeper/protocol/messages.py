@@ -37,7 +37,8 @@ from faaskeeper.znode.operations import (
     WatchSubtree,
 )
 
-_GATEWAY = re.compile("[0-9A-Za-z_-]{0,64}")
+_GATEWAY = re.compile("[0-9A-Za-z_-]{0,32}")
+"""So long that its queue's name is one that SQS takes, behind the longest prefix."""
 
 
 class InvalidMessage(ValueError):
