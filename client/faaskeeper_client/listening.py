@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import socket
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 
@@ -42,3 +44,18 @@ def check_free(address: Address) -> None:
             probe.bind(target)
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+def tls_context(certificate: Path, key: Path, clients: Path | None) -> ssl.SSLContext:
+    """For a server with that certificate (chain) and key, in PEM. With ``clients``, the certificates of authorities,
+    a client must have one of theirs. Raises ListenError."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+        if clients is not None:
+            context.load_verify_locations(clients)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:
+        files = ", ".join(str(file) for file in (certificate, key, clients) if file is not None)
+        raise ListenError(f"no TLS with {files}: {error.strerror or error}") from error
+    return context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,10 +26,15 @@ logger = logging.getLogger(__name__)
 
 
 async def serve(
-    aws: Aws, service: Service, listen: Address, ready: Callable[[Address], object], stop: asyncio.Event
+    aws: Aws,
+    service: Service,
+    listen: Address,
+    ready: Callable[[Address], object],
+    stop: asyncio.Event,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """A gateway for ZooKeeper clients, until ``stop``. ``ready`` is told where they connect to; port 0 of ``listen``
-    takes a free one.
+    takes a free one. With ``tls`` they must speak that.
 
     At the end its clients are dropped. Their sessions live on until their timeout. Raises AwsError, OSError, and
     IncompatibleVersion, also later, when the service is upgraded.
@@ -37,7 +43,7 @@ async def serve(
     server = Server(gateway)
     await gateway.start()
     try:
-        ready(Address(*await server.listen(listen.host, listen.port)))
+        ready(Address(*await server.listen(listen.host, listen.port, tls)))
         await gateway.live_until(stop)
     finally:
         server.close()

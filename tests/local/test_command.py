@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.handlers.threading import KazooTimeoutError
 
 COMMAND = Path(sys.executable).with_name("faaskeeper")
 
@@ -104,3 +106,49 @@ def test_a_port_in_use_is_said_at_once(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr == f"faaskeeper: cannot listen on {address}: Address already in use\n"
     assert result.stdout == ""
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
+def test_tls_to_clients_with_a_certificate(tmp_path: Path) -> None:
+    for name in ("server", "client", "stranger"):
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+                *("-subj", f"/CN={name}", "-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.pem"),
+            ],
+            capture_output=True,
+            check=True,
+        )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    server, key, trusted = (str(tmp_path / name) for name in ("server.pem", "server.key", "client.pem"))
+    with local("--tls-cert", server, "--tls-key", key, "--tls-client-ca", trusted, scratch=scratch) as (_, address):
+
+        def client(name: str) -> KazooClient:
+            own = {"certfile": str(tmp_path / f"{name}.pem"), "keyfile": str(tmp_path / f"{name}.key")}
+            return KazooClient(address, use_ssl=True, ca=server, verify_certs=True, **own)
+
+        one = client("client")
+        one.start()
+        one.create("/large", b"x" * 900_000)
+        assert one.get("/large")[0] == b"x" * 900_000
+        one.stop()
+        one.close()
+        for other in (client("stranger"), KazooClient(address)):
+            with pytest.raises(KazooTimeoutError):
+                other.start(timeout=1)
+            other.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--tls-cert", "a.pem"], 2, "TLS takes both --tls-cert and --tls-key"),
+        (["--tls-cert", "a.pem", "--tls-key", "b.pem"], 1, "no TLS with a.pem, b.pem: No such file or directory"),
+    ],
+)
+def test_tls_that_cannot_be(arguments: list[str], status: int, message: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [COMMAND, "local", *arguments], capture_output=True, text=True, check=False, timeout=30, cwd=tmp_path
+    )
+    assert (result.returncode, result.stderr) == (status, f"faaskeeper: {message}\n")

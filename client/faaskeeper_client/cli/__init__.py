@@ -190,6 +190,9 @@ def _add_service_commands(add_parser: AddParser) -> None:
             metavar="HOST:PORT",
             help=f"where ZooKeeper clients connect to ({DEFAULT_SERVER})",
         )
+        command.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak TLS with this certificate (PEM)")
+        command.add_argument("--tls-key", type=Path, metavar="FILE", help="and this key")
+        command.add_argument("--tls-client-ca", type=Path, metavar="FILE", help="to clients certified by these only")
         command.add_argument("-v", "--verbose", action="store_true", help="log connections and sessions")
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from faaskeeper_client.cli.commands import Command, CommandFailed, Options
+from faaskeeper_client.cli.commands import Command, CommandFailed, Options, UsageError
 from faaskeeper_client.cli.output import show_json, show_lines
 from faaskeeper_client.cli.zookeeper import ZooKeeper
-from faaskeeper_client.listening import Address, check_free
+from faaskeeper_client.listening import Address, check_free, tls_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from faaskeeper.protocol.service import Service
     from faaskeeper.storage.aws import BotoAws
 
@@ -117,10 +119,11 @@ def gateway(options: Options) -> None:
     from faaskeeper_client.discovery import find_service
 
     _log(options)
+    tls = _tls(options)
     check_free(options.listen)
     service = find_service(options.service, region=options.region)
     with closing(BotoAws(options.region)) as aws:
-        asyncio.run(_serve(aws, service, options.listen))
+        asyncio.run(_serve(aws, service, options.listen, tls))
 
 
 def local(options: Options) -> None:
@@ -129,25 +132,35 @@ def local(options: Options) -> None:
     from faaskeeper_client.local import CloudError, EmbeddedCloud
 
     _log(options)
+    tls = _tls(options)
     check_free(options.listen)
     try:
         with EmbeddedCloud(data=options.data) as cloud:
             print(f"embedded AWS at {cloud.endpoint_url}, account {cloud.account}, {cloud.region}", file=sys.stderr)
             service = cloud.deploy(options.name, tier=options.tier)
             with closing(BotoAws(session=cloud.session())) as aws:
-                asyncio.run(_serve(aws, service, options.listen))
+                asyncio.run(_serve(aws, service, options.listen, tls))
     except CloudError as error:
         raise CommandFailed(error) from error
 
 
-async def _serve(aws: BotoAws, service: Service, address: Address) -> None:
+async def _serve(aws: BotoAws, service: Service, address: Address, tls: ssl.SSLContext | None) -> None:
     """Until SIGINT or SIGTERM."""
     from faaskeeper_client.serving import serve
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(aws, service, address, lambda listening: print(f"ready {listening}", flush=True), stop)
+    await serve(aws, service, address, lambda listening: print(f"ready {listening}", flush=True), stop, tls)
+
+
+def _tls(options: Options) -> ssl.SSLContext | None:
+    certificate, key, clients = options.tls_cert, options.tls_key, options.tls_client_ca
+    if certificate is None and key is None and clients is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("TLS takes both --tls-cert and --tls-key")
+    return tls_context(certificate, key, clients)
 
 
 def _log(options: Options) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import cast
 
 from faaskeeper_client.gateway.connection import Connection
@@ -24,10 +25,10 @@ class Server:
         self._gateway = gateway
         self._server: asyncio.Server | None = None
 
-    async def listen(self, host: str, port: int) -> tuple[str, int]:
-        """The address it listens on; port 0 takes a free one. Raises OSError."""
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """The address it listens on, for TLS only if there is a context; port 0 takes a free one. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Client(self._gateway), host, port, backlog=_BACKLOG)
+        self._server = await loop.create_server(lambda: _Client(self._gateway), host, port, backlog=_BACKLOG, ssl=tls)
         address = self._server.sockets[0].getsockname()
         self._gateway.port = address[1]
         return address[0], address[1]
