@@ -168,6 +168,35 @@ class TestEvents:
 
         run(scenario())
 
+    def test_a_hint_that_overtakes_the_gateway_s_own_look(self, aws: BotoAws) -> None:
+        """What it set out to look for has been told meanwhile: nothing is left to be asked for."""
+
+        async def scenario() -> None:
+            async with ensemble(aws) as whole:
+                one, two = await whole.gateway(), await whole.gateway()
+                watcher, writer = await one.connect(), await two.connect()
+                await writer.create("/x")
+                await watcher.add_watch("/x", recursive=False)
+                looking = asyncio.Event()
+
+                async def before(operation: str, parameters: dict[str, Any]) -> None:
+                    if operation == "transact_get_items":
+                        looking.set()
+
+                async def after(operation: str, parameters: dict[str, Any]) -> None:
+                    if operation == "receive_message":
+                        await looking.wait()
+                    elif operation == "transact_get_items":
+                        await eventually(lambda: true(one.gateway.observer.complete >= changed.zxid), "the hint")
+
+                one.tap.before, one.tap.after = before, after
+                changed = await writer.set("/x", b"x")
+                assert (await watcher.sync()).error == OK
+                await watcher.event(CHANGED, "/x")
+                assert len(watcher.events) == 1
+
+        run(scenario())
+
     def test_a_stream_of_events_does_not_keep_a_read_from_its_end(self, aws: BotoAws) -> None:
         """Each event raises what the session has seen while its read, which is slow, goes on."""
 

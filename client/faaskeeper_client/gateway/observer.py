@@ -104,6 +104,8 @@ class Observer:
             return await confirm_complete(self._aws, self._service, head, readable)
 
     async def _advance(self, zxid: int, events: Sequence[Event] | None) -> None:
+        if zxid <= self.complete:
+            return  # while the head was read, news came
         if events is None:
             events = await read_events(self._aws, self._service, self.complete, zxid) if self._watches else ()
         # while they were read, news may have come
