@@ -5,7 +5,7 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node demo bench latency test lint synth local clean
+.PHONY: help venv node demo clients bench latency test lint synth local clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -28,6 +28,9 @@ lint: venv
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright
+
+clients: venv ## other people's clients, as far as they are installed (3 min)
+	@$(PY) -m tests.clients $(CLIENTS)
 
 bench: venv ## what each operation costs, counted
 	@$(PY) -m bench.operations 2>/dev/null | grep -v '"_aws"'
