@@ -162,6 +162,28 @@ def _add_service_commands(add_parser: AddParser) -> None:
     status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=serve.status)
 
+    verify = add_parser(
+        "verify",
+        help="check that the tables of a service fit together",
+        description="Read all tables of a service and check that they fit together. Exit status 1 if they do not.",
+    )
+    _add_service(verify, default=DEFAULT_SERVICE)
+    verify.add_argument("--json", action="store_true", help="print JSON")
+    verify.set_defaults(run=serve.verify)
+
+    restore = add_parser(
+        "restore",
+        help="fill a new service from recovered tables",
+        description="Fill a newly deployed service from tables and a bucket of another. See docs/regions.md.",
+    )
+    _add_service(restore, default=DEFAULT_SERVICE)
+    for table in ("znodes", "sessions", "ledger"):
+        restore.add_argument(f"--{table}", required=True, metavar="TABLE", help=f"recovered from the {table} table")
+    restore.add_argument("--blobs", required=True, metavar="BUCKET", help="the bucket the service had")
+    restore.add_argument("--repair", action="store_true", help="take what does not fit together too, and mend it")
+    restore.add_argument("--json", action="store_true", help="print JSON")
+    restore.set_defaults(run=serve.restore)
+
     _add_dead_letters(add_parser)
 
     gateway = add_parser(

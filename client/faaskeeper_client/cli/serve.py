@@ -83,6 +83,56 @@ def status(options: Options) -> None:
         raise CommandFailed(f"service {service.name} is not healthy")
 
 
+def verify(options: Options) -> None:
+    """Raises CommandFailed after it has shown what is wrong."""
+    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper_client.cli.contents import missing_blobs, problems, read_contents
+    from faaskeeper_client.discovery import find_service
+
+    service = find_service(options.service, region=options.region)
+
+    async def look(aws: BotoAws) -> list[str]:
+        contents = await read_contents(aws, service)
+        return problems(contents, service) + await missing_blobs(aws, service, contents)
+
+    with closing(BotoAws(options.region)) as aws:
+        found = asyncio.run(look(aws))
+    if options.json:
+        show_json(found)
+    else:
+        show_lines(found)
+    if found:
+        raise CommandFailed(f"{len(found)} things do not fit together; of a service in use they may be of the moment")
+
+
+def restore(options: Options) -> None:
+    """Raises CommandFailed."""
+    import time
+    from dataclasses import replace
+
+    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper_client.cli import restore as restoring
+    from faaskeeper_client.discovery import find_service
+
+    target = find_service(options.service, region=options.region)
+    names = {name: getattr(options, name) for name in ("znodes", "sessions", "ledger", "blobs")}
+    with closing(BotoAws(options.region)) as aws:
+        try:
+            work = restoring.restore(
+                aws, replace(target, **names), target, time.time_ns() // 1_000_000, repair=options.repair
+            )
+            restored = asyncio.run(work)
+        except restoring.Torn as error:
+            show_lines(error.problems)
+            raise CommandFailed(error) from error
+        except restoring.InUse as error:
+            raise CommandFailed(error) from error
+    if options.json:
+        show_json(restored.json())
+    else:
+        show_lines(restored.lines())
+
+
 def dead_letters(options: Options) -> None:
     """Raises CommandFailed."""
     from faaskeeper.storage.aws import BotoAws
