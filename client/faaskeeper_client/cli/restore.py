@@ -27,9 +27,10 @@ from faaskeeper.storage.commit import MOST_BYTES, MOST_ITEMS, Plan
 from faaskeeper.storage.errors import ConditionFailed, NotFound
 from faaskeeper.storage.keys import gateway_key, head_key
 from faaskeeper.storage.ledger import Head, Position, read_head
+from faaskeeper.storage.primitives.heartbeat import DEAD
 from faaskeeper.storage.queues import send_timer
 from faaskeeper.storage.retry import repeat
-from faaskeeper.storage.sessions import DEAD, GatewayItem
+from faaskeeper.storage.sessions import GatewayItem
 from faaskeeper.znode.model import Blob, Znode
 from faaskeeper_client.cli.contents import Contents, mended, plans, problems, read_contents
 from faaskeeper_client.cli.output import JsonObject
