@@ -15,7 +15,7 @@ from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Permission
 from faaskeeper.znode.operations import CloseSession, Create, Delete, Multi, SetData
 
-from .stage import COMMIT, Dying, Failing, Killed, Stage, Stalling, calls, create, run
+from .stage import COMMIT, Counting, Dying, Failing, Killed, Stage, Stalling, calls, create, run
 
 EPHEMERAL = 1
 SEQUENTIAL = 2
@@ -185,7 +185,11 @@ def test_what_is_too_large_to_be_read_at_once_is_not_written_at_once(aws: BotoAw
         acl = tuple(Acl(Permission.ALL, "digest", f"{number}:{'x' * 1000}") for number in range(250))
         for name in "abcdefghijklmnopqr":
             await stage.do(client, Create(f"/{name}", b"", (*OPEN_ACL, *acl)))
-        await stage.do(client, *(SetData(f"/{name}", b"new") for name in "abcdefghijklmnopqr"))
+        counting = Counting(aws)
+        await stage.send(client.gateway, *((client, SetData(f"/{name}", b"new")) for name in "abcdefghijklmnopqr"))
+        await stage.drain(stage.sequencer(counting))
+        assert counting.count("put_object") == 0  # what can be split needs no journal
+        assert {(await stage.item(f"/{name}")).attributes["version"]["N"] for name in "abcdefghijklmnopqr"} == {"1"}
         head = await stage.head()
         read = await asyncio.gather(*(stage.item(key.partition) for key in head.keys if key.table == "znodes"))
         assert sum(item_size(item.attributes) for item in read) < 4_000_000

@@ -187,6 +187,35 @@ async def declare(service: Any, aws: BotoAws, gateway: str) -> None:
     )
 
 
+def test_a_client_that_comes_while_its_gateway_begins_anew_is_not_left_waiting(aws: BotoAws) -> None:
+    """What it would wait for is the old gateway's. Clients come back as soon as they are dropped."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            ends, goes_on = asyncio.Event(), asyncio.Event()
+
+            async def hold(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "delete_queue":
+                    ends.set()
+                    await goes_on.wait()
+
+            served.tap.before = hold
+            await zk.create("/lock", flags=EPHEMERAL)
+            await declare(whole.stage.service, aws, served.gateway.id)
+            await asyncio.wait_for(ends.wait(), PATIENCE)
+            too_soon = asyncio.create_task(zk.resume(served.port))
+            await eventually(lambda: true(any(each.received for each in served.gateway.connections)), "it has come")
+            goes_on.set()
+            with pytest.raises(ConnectionError):
+                await too_soon
+            again = await zk.resume(served.port)
+            assert (await again.set("/lock", b"x")).error == OK
+
+    run(scenario())
+
+
 def test_a_gateway_that_loses_its_queue_begins_anew(aws: BotoAws) -> None:
     async def scenario() -> None:
         async with ensemble(aws) as whole:

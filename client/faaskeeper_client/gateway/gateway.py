@@ -252,6 +252,8 @@ class Gateway:
     async def _reopen(self) -> None:
         attempt = 0
         while True:
+            # who came meanwhile would wait for parts that are no more
+            self._drop_connections()
             self._begin()
             try:
                 await self._open()

@@ -120,6 +120,11 @@ async def build_batch(
         except NotLoaded as missing:
             wanted = _missing(missing, snapshot)
             continue
+        if batch.plan is not None and not batch.plan.fits and len(batch.entries) > 1:
+            # a journal is for what cannot be split; and in its steps no session is attached, for nothing would check
+            # any more that the gateway lives
+            entries, wanted = batch.entries[: len(batch.entries) // 2], Wanted()
+            continue
         if not unverified:
             return batch
         wanted = Wanted(unverified)
