@@ -81,7 +81,8 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
     @abstractmethod
     async def _build(self, head: HeadT, entries: Sequence[EntryT]) -> BatchT:
         """Loads what the entries touch and applies them in order: all, or as many as a transaction holds, at least
-        one. Raises Moved if what it loads is of a later transaction than ``head``, Rejected if it never can."""
+        one. Raises Moved if what it loads is of a later transaction than ``head``; whatever else its code fails with
+        but AwsError counts as Rejected."""
 
     @abstractmethod
     def _refusal(self, head: HeadT, entry: EntryT) -> BatchT:
@@ -116,7 +117,7 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
             taken: Sequence[EntryT] = remaining[:most]
             done = 0
             try:
-                batch = await self._build(head, taken)
+                batch = await self._try_to_build(head, taken)
                 taken = batch.entries
                 if await self._commit(head, batch):
                     done = len(taken)
@@ -137,6 +138,15 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
             else:
                 await self._pause(attempt)
                 attempt += 1
+
+    async def _try_to_build(self, head: HeadT, entries: Sequence[EntryT]) -> BatchT:
+        try:
+            return await self._build(head, entries)
+        except (AwsError, Moved, Rejected):
+            raise
+        except Exception as error:
+            # a command that makes the code fail must not stop all that are behind it
+            raise Rejected(f"{type(error).__name__}: {error}") from error
 
     async def _complete_head(self) -> HeadT:
         attempt = 0

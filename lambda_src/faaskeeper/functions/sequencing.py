@@ -16,11 +16,10 @@ from faaskeeper.functions.committing import Committer, Rejected
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction, watching_above
-from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.journal import PREFIX, Journal, journal_of, opening, read_journal, step, write_journal
 from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, read_events, read_head, read_subtrees
 from faaskeeper.storage.loading import Snapshot
-from faaskeeper.storage.transactions import Moved, Position
+from faaskeeper.storage.transactions import Position
 from faaskeeper.storage.znodes import FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.genesis import GENESIS
@@ -48,12 +47,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
 
     async def _build(self, head: Head, entries: Sequence[Entry]) -> Batch:
         subtrees = await self._of_subtrees(head)
-        try:
-            batch = await build_batch(self._aws, self._service, head, entries, subtrees, self._clock(), self._suspects)
-        except (AwsError, Moved):
-            raise
-        except Exception as error:
-            raise Rejected(f"{type(error).__name__}: {error}") from error
+        batch = await build_batch(self._aws, self._service, head, entries, subtrees, self._clock(), self._suspects)
         self._suspects |= batch.assumed
         return batch
 

@@ -1,0 +1,1 @@
+"""A quota service made of FaaSKeeper's blocks; see docs/blueprint.md."""

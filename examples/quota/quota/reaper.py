@@ -1,0 +1,37 @@
+"""Lambda handler of delayed messages: gives back the leases of those who stopped beating."""
+
+from __future__ import annotations
+
+import json
+
+from faaskeeper.functions.delivery import deliver_timers
+from faaskeeper.functions.metrics import Metrics
+from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.queues import send_request, send_timer
+from quota.parts import Quota, quota
+
+
+def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
+    metrics = Metrics()
+
+    async def look(body: str, waited: int) -> None:
+        await due(aws(), quota(), body, waited)
+
+    failed = run(deliver_timers(event["Records"], look, metrics))
+    metrics.emit(quota().name, milliseconds())
+    return {"batchItemFailures": failed}
+
+
+async def due(aws: Aws, quota: Quota, body: str, waited: int) -> None:
+    tenant, lease, beat, timer = json.loads(body)
+
+    async def arm(beat: int, timer: int, seconds: float) -> None:
+        await send_timer(aws, quota, json.dumps([tenant, lease, beat, timer]), seconds)
+
+    heartbeat = quota.heartbeat(aws, lease)
+    if await heartbeat.due(beat, timer, waited, arm) is None:
+        return
+    command = {"client": "", "number": 0, "do": "release", "tenant": tenant, "lease": lease}
+    await send_request(aws, quota, json.dumps(command), f"expire-{lease}", seconds=20)
+    await heartbeat.forget()

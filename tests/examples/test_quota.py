@@ -1,0 +1,164 @@
+"""The quota service of examples/quota, deployed: what it promises, made only of FaaSKeeper's blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from runpy import run_path
+from typing import Any, TypeVar
+
+import aws_cdk as cdk
+import pytest
+
+from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.queues import REQUEST_GROUP
+from faaskeeper_client.local import EmbeddedCloud
+from faaskeeper_client.local.synthesize import Assembly
+from quota.client import Client, Lease, LeaseLost, Refused
+from quota.parts import Quota
+
+ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
+
+
+def run(work: Awaitable[T]) -> T:
+    async def bounded() -> T:
+        async with asyncio.timeout(90):
+            return await work
+
+    return asyncio.run(bounded())
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    cloud: EmbeddedCloud, new_account: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[BotoAws, Quota]:
+    account = new_account()
+    directory = tmp_path_factory.mktemp("quota")
+    flags = json.loads((ROOT / "cdk.json").read_text())["context"]
+    app = cdk.App(outdir=str(directory), context=flags, analytics_reporting=False)
+    # without the rule: the emulator is not bootstrapped
+    synthesizer = cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=False)
+    run_path(str(ROOT / "examples" / "quota" / "app.py"))["QuotaStack"](app, "Quota", synthesizer=synthesizer)
+    app.synth()
+    cloud.deploy_assembly(Assembly(directory, "Quota"), "quota", account=account)
+    session = cloud.session(account)
+    (output,) = session.client("cloudformation").describe_stacks(StackName="quota")["Stacks"][0]["Outputs"]
+    return BotoAws(session=session), Quota(**json.loads(output["OutputValue"]))
+
+
+async def acquired(client: Client, tenant: str, units: int, seconds: float = 120.0) -> Lease | None:
+    try:
+        return await client.acquire(tenant, units, seconds)
+    except Refused:
+        return None
+
+
+def test_contenders_never_exceed_the_quota(deployed: tuple[BotoAws, Quota]) -> None:
+    async def work() -> None:
+        async with Client(*deployed) as owner:
+            await owner.limit("shared", 7)
+            clients = [Client(*deployed) for _ in range(3)]
+            for client in clients:
+                await client.__aenter__()
+            tries = await asyncio.gather(*(_all_of(client) for client in clients))
+            leases = [lease for found in tries for lease in found if lease]
+            assert len(leases) == 3  # of two units each
+            report = await owner.report("shared")
+            assert report == {"limit": 7, "leases": {lease.id: 2 for lease in leases}}
+            await leases[0].release()
+            assert await acquired(owner, "shared", 3)
+            assert await acquired(owner, "shared", 1) is None
+
+    async def _all_of(client: Client) -> list[Lease | None]:
+        return [await acquired(client, "shared", 2) for _ in range(3)]
+
+    run(work())
+
+
+def test_a_command_that_is_delivered_again_is_applied_once(deployed: tuple[BotoAws, Quota]) -> None:
+    """Lambda's own doing: what the queue handed over is handed over again, by another invocation."""
+    aws, quota = deployed
+
+    async def work() -> None:
+        async with Client(*deployed) as client:
+            await client.limit("once", 5)
+            await client.limit("other", 0)
+            await client.transfer("once", "other", 2)
+            head = await aws.call(
+                "dynamodb", "get_item", TableName=quota.table, Key={"pk": {"S": "head"}, "sk": {"S": "head"}}
+            )
+            command = {"client": client.id, "number": 3, "do": "transfer", "tenant": "once", "to": "other", "units": 2}
+            record = {
+                "messageId": "again",
+                "receiptHandle": "again",
+                "body": json.dumps(command),
+                "attributes": {"SequenceNumber": head["Item"]["applied"]["N"], "SentTimestamp": "0"},
+            }
+            functions = await aws.call("lambda", "list_functions")
+            (committer,) = [each["FunctionName"] for each in functions["Functions"] if "Commit" in each["FunctionName"]]
+            payload = json.dumps({"Records": [record]}).encode()
+            answer = await aws.call("lambda", "invoke", FunctionName=committer, Payload=payload)
+            assert "FunctionError" not in answer, answer
+            assert (await client.report("once"))["limit"] == 3
+            assert (await client.report("other"))["limit"] == 2
+            with pytest.raises(Refused, match="exceeded"):
+                await client.transfer("once", "other", 4)
+
+    run(work())
+
+
+def test_an_abandoned_lease_comes_back_and_one_that_is_renewed_does_not(deployed: tuple[BotoAws, Quota]) -> None:
+    async def work() -> None:
+        async with Client(*deployed) as client:
+            await client.limit("expiring", 4)
+            # whoever beats may be slow on a busy machine, so its lease is long
+            kept = await client.acquire("expiring", 1, 120.0)
+            abandoned = await client.acquire("expiring", 3, 1.0)
+            while not (again := await acquired(client, "expiring", 3)):
+                await kept.renew()
+            assert abandoned.remaining() <= 0
+            with pytest.raises(LeaseLost):
+                await abandoned.renew()
+            assert (await client.report("expiring"))["leases"] == {kept.id: 1, again.id: 3}
+
+    run(work())
+
+
+def test_who_watches_hears_of_a_new_limit(deployed: tuple[BotoAws, Quota]) -> None:
+    async def work() -> None:
+        async with Client(*deployed) as watcher, Client(*deployed) as owner:
+            await watcher.watch("watched")
+            await owner.limit("watched", 11)
+            assert await watcher.changed() == "watched"
+            assert (await watcher.report("watched"))["limit"] == 11
+
+    run(work())
+
+
+def test_nonsense_stops_nobody(deployed: tuple[BotoAws, Quota]) -> None:
+    aws, quota = deployed
+
+    async def work() -> None:
+        async with Client(*deployed) as client:
+            for index, body in enumerate(("no JSON", '{"do": "limit"}', "[]")):
+                await aws.call(
+                    "sqs",
+                    "send_message",
+                    QueueUrl=quota.requests,
+                    MessageBody=body,
+                    MessageGroupId=REQUEST_GROUP,
+                    MessageDeduplicationId=f"nonsense-{index}",
+                )
+            with pytest.raises(Refused, match="failed"):
+                await client.do("transfer", "nowhere", to=None)
+            await client.limit("after", 1)
+            reasons: list[Any] = []
+            while len(reasons) < 3:
+                received = await aws.call("sqs", "receive_message", QueueUrl=quota.dead_letters, WaitTimeSeconds=1)
+                reasons += [json.loads(message["Body"])["body"] for message in received.get("Messages", [])]
+            assert set(reasons) == {"no JSON", '{"do": "limit"}', "[]"}
+
+    run(work())
