@@ -5,7 +5,7 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node demo clients bench latency test lint synth local clean
+.PHONY: help venv node demo clients bench latency test lint synth synth-all local snapshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -45,6 +45,9 @@ synth: venv node ## the CloudFormation template of every tier, in cdk.out/TIER
 
 snapshots: venv ## bring the reviewed template of each tier up to date
 	$(PY) -m tests.infra.snapshots
+
+synth-all: synth ## and of every example, in cdk.out/examples
+	$(CDK) synth --quiet --output cdk.out/examples --app "$(PY) -m examples.app"
 
 clean: ## remove what the targets made
 	rm -rf .venv node_modules cdk.out dist build

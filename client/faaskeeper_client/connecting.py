@@ -16,7 +16,7 @@ import boto3.session
 from kazoo.client import KazooClient
 
 from faaskeeper.storage.aws import BotoAws
-from faaskeeper_client.discovery import DEFAULT_SERVICE, find_service
+from faaskeeper_client.discovery import DEFAULT_SERVICE, SERVICE_NAME_VARIABLE, find_service
 from faaskeeper_client.listening import Address
 from faaskeeper_client.serving import ANY_PORT, GatewayThread
 
@@ -42,10 +42,10 @@ def connect(
     process: sessions that were not stopped live on until their timeout, as with any ZooKeeper. A forked child makes
     its own.
 
-    ``service_name`` defaults to the one ``cdk deploy`` gives. ``region`` and ``session`` say where it is, if not
-    where boto3 would look by itself. ``listen`` (``HOST:PORT``) is for serving other ZooKeeper clients too.
-    ``kazoo_options`` go to KazooClient, except for ``hosts``. Raises DiscoveryError, AwsError,
-    IncompatibleVersion, OSError if the address cannot be listened on, and ValueError if it is none.
+    ``service_name`` defaults to the environment variable FAASKEEPER_SERVICE_NAME, and without one to the name that
+    ``cdk deploy`` gives. ``region`` and ``session`` say where it is, if not where boto3 would look by itself.
+    ``listen`` (``HOST:PORT``) is for serving other ZooKeeper clients too. ``kazoo_options`` go to KazooClient, except
+    for ``hosts``. Raises DiscoveryError, AwsError, IncompatibleVersion, OSError if the address cannot be listened on, and ValueError if it is none.
     """
     if "hosts" in kazoo_options:
         raise TypeError("connect() chooses the hosts itself: name a service, or use KazooClient(hosts=...)")
@@ -53,7 +53,8 @@ def connect(
         address = Address.parse(listen) if listen else ANY_PORT
     except argparse.ArgumentTypeError as error:
         raise ValueError(f"listen={listen!r}: {error}") from None
-    return _Client((service_name or DEFAULT_SERVICE, region, session, address), kazoo_options)
+    name = service_name or os.environ.get(SERVICE_NAME_VARIABLE) or DEFAULT_SERVICE
+    return _Client((name, region, session, address), kazoo_options)
 
 
 _Key = tuple[str, str | None, boto3.session.Session | None, Address]

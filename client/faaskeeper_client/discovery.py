@@ -9,6 +9,8 @@ from faaskeeper.storage.errors import NO_CREDENTIALS, AccessDenied, AwsError, No
 
 DEFAULT_SERVICE = "faaskeeper"
 """What ``cdk deploy`` names a service that it is given no name for."""
+SERVICE_NAME_VARIABLE = "FAASKEEPER_SERVICE_NAME"
+"""Names the service where a program does not."""
 
 if TYPE_CHECKING:
     import boto3.session

@@ -2,8 +2,11 @@
 
 from faaskeeper_cdk.access import Access, InvalidSubtree
 from faaskeeper_cdk.discovery import Discovery, InvalidServiceName
+from faaskeeper_cdk.ec2_gateway import Ec2Gateway
+from faaskeeper_cdk.ecs_gateway import EcsGateway, InvalidTask
 from faaskeeper_cdk.encryption import Key
 from faaskeeper_cdk.functions import Functions
+from faaskeeper_cdk.lambda_gateway import LambdaGateway
 from faaskeeper_cdk.monitoring import InvalidMetric, Monitoring, ServiceMetrics
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.service import CoordinationService
@@ -16,12 +19,16 @@ __all__ = [
     "BlobBucket",
     "CoordinationService",
     "Discovery",
+    "Ec2Gateway",
+    "EcsGateway",
     "Functions",
     "InvalidMetric",
     "InvalidServiceName",
     "InvalidSubtree",
+    "InvalidTask",
     "InvalidTier",
     "Key",
+    "LambdaGateway",
     "Monitoring",
     "Queues",
     "ServiceMetrics",

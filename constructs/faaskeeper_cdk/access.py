@@ -65,15 +65,17 @@ def allow(
     because: str | None = None,
 ) -> None:
     """``because`` tells the reviewer why a resource has to have a wildcard. Raises UnexplainedWildcard."""
+    principal = grantee.grant_principal
+    arns: list[str] = []
     for resource in resources:
-        if "*" not in resource:
-            continue
-        if because is None:
-            raise UnexplainedWildcard(f"{', '.join(actions)} on {resource}")
-        if isinstance(principal := grantee.grant_principal, Construct):
-            acknowledge_resource(principal, resource, because)
+        if "*" in resource:
+            if because is None:
+                raise UnexplainedWildcard(f"{', '.join(actions)} on {resource}")
+            if isinstance(principal, Construct):
+                resource = acknowledge_resource(principal, resource, because)
+        arns.append(resource)
     iam.Grant.add_to_principal(
-        grantee=grantee, actions=list(actions), resource_arns=list(resources), conditions=conditions or None
+        grantee=grantee, actions=list(actions), resource_arns=arns, conditions=conditions or None
     ).assert_success()
 
 
@@ -138,8 +140,9 @@ class Access:
         allow(grantee, ["s3:PutObject"], [blobs_arn(storage.blobs, self._service)], because=OWN_BLOBS)
 
     def grant_admin(self, grantee: iam.IGrantable) -> None:
-        """What the command line asks of an operator: ``faaskeeper status`` and ``sessions``. It says nothing of the
-        tree's data, for which there are ``grant_read`` and ``grant_client``."""
+        """What the command line asks of an operator: ``faaskeeper status``, ``sessions`` and ``dead-letters``. Nothing
+        of the tree's data, for which there are ``grant_read`` and ``grant_client``, and no ``restore``, which writes
+        the tables: nobody but the sequencer may, and whoever administers the account."""
         storage, queues = self._storage, self._queues
         allow(grantee, ["ssm:GetParameter"], [self._parameter.parameter_arn])
         allow(grantee, ["dynamodb:GetItem"], [storage.ledger.table_arn])
@@ -149,6 +152,12 @@ class Access:
             ["sqs:GetQueueAttributes"],
             [queue.queue_arn for queue in (queues.requests, queues.timers, queues.dead_letters)],
         )
+        allow(
+            grantee,
+            ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"],
+            [queues.dead_letters.queue_arn],
+        )
+        allow(grantee, ["sqs:SendMessage"], [queues.timers.queue_arn])
         allow(grantee, ["cloudwatch:GetMetricStatistics"], ["*"], because=NO_RESOURCES)
         allow_key(grantee, storage.encryption_key)
 

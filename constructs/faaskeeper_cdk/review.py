@@ -9,7 +9,17 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from aws_cdk import Acknowledgment, Stack, Validations
+import jsii
+from aws_cdk import (
+    Acknowledgment,
+    IResolveContext,
+    IStringProducer,
+    Lazy,
+    Reference,
+    Stack,
+    Tokenization,
+    Validations,
+)
 from constructs import IConstruct
 
 CONTROL_PACKS = ("NIST.800.53.R5", "HIPAA.Security")
@@ -27,9 +37,30 @@ def acknowledge_controls(scope: IConstruct, reasons: Mapping[str, str]) -> None:
     acknowledge(scope, {f"{pack}-{rule}": reason for rule, reason in reasons.items() for pack in CONTROL_PACKS})
 
 
-def acknowledge_resource(scope: IConstruct, resource: str, reason: str) -> None:
-    """A wildcard in the ARN ``resource`` of a policy of ``scope``."""
-    acknowledge(scope, {f"AwsSolutions-IAM5[Resource::{_flat(Stack.of(scope).resolve(resource))}]": reason})
+def acknowledge_resource(scope: IConstruct, resource: str, reason: str) -> str:
+    """A wildcard in the ARN ``resource`` of a policy of ``scope``. The policy is to hold what is returned: what an ARN
+    of another stack looks like is known only when it is written."""
+    stack = Stack.of(scope)
+    tokens = Tokenization.reverse_string(resource).tokens
+    if any(isinstance(token, Reference) and Stack.of(token.target) is not stack for token in tokens):
+        return Lazy.uncached_string(_OfAnotherStack(scope, resource, reason))
+    _acknowledge_wildcard(scope, stack.resolve(resource), reason)
+    return resource
+
+
+@jsii.implements(IStringProducer)
+class _OfAnotherStack:
+    def __init__(self, scope: IConstruct, resource: str, reason: str) -> None:
+        self._scope, self._resource, self._reason = scope, resource, reason
+
+    def produce(self, context: IResolveContext) -> str:
+        if not context.preparing:
+            _acknowledge_wildcard(self._scope, context.resolve(self._resource), self._reason)
+        return self._resource
+
+
+def _acknowledge_wildcard(scope: IConstruct, resolved: Any, reason: str) -> None:
+    acknowledge(scope, {f"AwsSolutions-IAM5[Resource::{_flat(resolved)}]": reason})
 
 
 def _flat(value: Any) -> str:
@@ -46,4 +77,4 @@ def _flat(value: Any) -> str:
             separator, parts = argument
             return str(separator).join(_flat(part) for part in parts)
         case _:
-            return json.dumps(value)
+            return json.dumps(value, separators=(",", ":"))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from constructs import Construct
 
 import faaskeeper
 from faaskeeper_cdk.access import allow
+from faaskeeper_cdk.packages import copy_package
 from faaskeeper_cdk.review import acknowledge_controls, acknowledge_resource
 from faaskeeper_cdk.tier import Tier
 
@@ -144,10 +144,5 @@ class _CopyPackages:
 
     def try_bundle(self, output_dir: str, *, image: cdk.DockerImage, **_: object) -> bool:
         for package in self._packages:
-            shutil.copytree(
-                package,
-                Path(output_dir, package.name),
-                ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "py.typed"),
-                copy_function=shutil.copyfile,
-            )
+            copy_package(package, Path(output_dir))
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,8 @@ def flat(value: Any) -> str:
         return f"<{'.'.join(argument)}>"
     if function == "Fn::Join":
         return str(argument[0]).join(flat(part) for part in argument[1])
+    if function == "Fn::Sub" and isinstance(argument, str):
+        return re.sub(r"\$\{(.*?)\}", r"<\1>", argument)
     raise AssertionError(f"{function} is not expected here")
 
 

@@ -14,8 +14,10 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
 from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.timers import GatewayTimer, encode_timer
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper_cdk import CoordinationService, Tier
+from faaskeeper_client.cli.dead_letters import drop, list_letters, redrive
 from faaskeeper_client.cli.sessions import scan_sessions
 from faaskeeper_client.cli.status import read_status
 from faaskeeper_client.local import EmbeddedCloud
@@ -108,11 +110,16 @@ def test_an_operator_needs_nothing_but_grant_admin(deployed: tuple[BotoAws, Serv
     aws, service = deployed
     granted = Granted(aws, service, of(template("development"), "Admin"))
 
-    async def look() -> None:
+    async def operate() -> None:
         await read_status(granted, service, patience=10)
         await scan_sessions(granted, service)
+        for body in ("no timer", encode_timer(GatewayTimer("gone", 1, 1))):
+            await aws.call("sqs", "send_message", QueueUrl=service.dead_letters, MessageBody=body)
+        assert len(await list_letters(granted, service)) == 2
+        assert len(await redrive(granted, service, None)) == 1
+        assert len(await drop(granted, service, None)) == 1
 
-    asyncio.run(look())
+    asyncio.run(operate())
     assert granted.refused == []
     assert granted.allowed == {
         action for statement in of(template("development"), "Admin") for action in statement.actions

@@ -19,7 +19,7 @@ FUNCTIONS = ("sequencer", "notifier", "reaper", "janitor")
 
 STORAGE = "faaskeeper.storage"
 ENTRIES = {
-    "Client": [("faaskeeper_client.serving", "serving")],
+    "Client": [("faaskeeper_client.serving", "serve")],
     "Reader": [
         (f"{STORAGE}.blobs", "read_blob"),
         (f"{STORAGE}.ledger", "confirm_complete"),
@@ -28,7 +28,13 @@ ENTRIES = {
         (f"{STORAGE}.znodes", "read_node"),
         (f"{STORAGE}.znodes", "read_node_and_value"),
     ],
-    "Admin": [("faaskeeper_client.cli.status", "read_status"), ("faaskeeper_client.cli.sessions", "scan_sessions")],
+    "Admin": [
+        ("faaskeeper_client.cli.dead_letters", "drop"),
+        ("faaskeeper_client.cli.dead_letters", "list_letters"),
+        ("faaskeeper_client.cli.dead_letters", "redrive"),
+        ("faaskeeper_client.cli.sessions", "scan_sessions"),
+        ("faaskeeper_client.cli.status", "read_status"),
+    ],
 }
 """What is called with each grant."""
 

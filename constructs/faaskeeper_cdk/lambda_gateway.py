@@ -1,0 +1,46 @@
+"""A gateway inside a Lambda function: ``faaskeeper_client.connect()`` works in it."""
+
+from __future__ import annotations
+
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from faaskeeper_cdk.packages import CLIENT, copied
+from faaskeeper_cdk.service import CoordinationService
+from faaskeeper_client.discovery import SERVICE_NAME_VARIABLE
+
+
+class LambdaGateway(Construct):
+    """Gives a Python ``function`` the client, as ``layer``, the name of the service, and ``grant_client`` (of a
+    ``subtree``)::
+
+        from faaskeeper_client import connect
+
+        def handler(event, context):
+            zk = connect()  # a stock KazooClient; the environment names the service
+            zk.start()
+
+    Lambda freezes a function between its invocations: a session that is to outlive one (an ephemeral, a watch) belongs
+    into a process that runs, so stop the client before the handler returns. boto3 is that of Lambda's own Python.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        service: CoordinationService,
+        function: lambda_.Function,
+        subtree: str | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        with copied(*CLIENT, "kazoo", below="python") as directory:
+            self.layer = lambda_.LayerVersion(
+                self,
+                "Layer",
+                description="FaaSKeeper: client and gateway",
+                code=lambda_.Code.from_asset(str(directory)),
+            )
+        function.add_layers(self.layer)
+        function.add_environment(SERVICE_NAME_VARIABLE, service.service_name)
+        service.grant_client(function, subtree)
