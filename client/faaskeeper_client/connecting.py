@@ -45,7 +45,8 @@ def connect(
     ``service_name`` defaults to the environment variable FAASKEEPER_SERVICE_NAME, and without one to the name that
     ``cdk deploy`` gives. ``region`` and ``session`` say where it is, if not where boto3 would look by itself.
     ``listen`` (``HOST:PORT``) is for serving other ZooKeeper clients too. ``kazoo_options`` go to KazooClient, except
-    for ``hosts``. Raises DiscoveryError, AwsError, IncompatibleVersion, OSError if the address cannot be listened on, and ValueError if it is none.
+    for ``hosts``. Raises DiscoveryError, AwsError, IncompatibleVersion, OSError if the address cannot be listened on,
+    and ValueError if it is none.
     """
     if "hosts" in kazoo_options:
         raise TypeError("connect() chooses the hosts itself: name a service, or use KazooClient(hosts=...)")
