@@ -144,9 +144,9 @@ def run(check: Check) -> Result:
     return Result(check, ok, int(states[-1].replace(",", "")) if states else 0, seconds, output)
 
 
-def run_all(selected: list[Check]) -> Iterator[Result]:
-    """Two at a time, in the table's order of start; results as they come in that order."""
-    with ThreadPoolExecutor(2) as pool:
+def run_all(selected: list[Check], jobs: int) -> Iterator[Result]:
+    """``jobs`` at a time, in the table's order of start; results as they come in that order."""
+    with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(run, selected)
 
 
@@ -160,6 +160,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", metavar="WORD", default="", help="lines of the table that contain WORD")
     parser.add_argument("--trace", action="store_true", help="print counterexamples")
+    parser.add_argument("--jobs", type=int, default=2, help="lines that are checked at once")
     arguments = parser.parse_args()
     selected = [check for check in checks() if arguments.only in str(check)]
     try:
@@ -169,7 +170,7 @@ def main() -> int:
         return 2
     start = time.monotonic()
     failed = 0
-    for result in run_all(selected):
+    for result in run_all(selected, arguments.jobs):
         failed += not result.ok
         print(f"{'ok  ' if result.ok else 'FAIL'} {result.states:>9,} states {result.seconds:6.1f} s  {result.check}")
         if not result.ok or (arguments.trace and result.check.expect != "holds"):

@@ -92,7 +92,7 @@ class Gateway:
         self.bulk = Bounded(self.aws, _MOST_BULK)
         self._lasting: WeakValueDictionary[tuple[Kind, str], asyncio.Lock] = WeakValueDictionary()
         self.observer = Observer(self.bulk, self.service, self.watches)
-        self.outbox = Outbox(self.aws, self.service, self.id)
+        self.outbox = Outbox(self.aws, self.service, self.id, self.entropy)
         self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
         self.liveness = Liveness(self.aws, self.service, self.id, self.clock)
         self.sessions = Sessions(self.clock, self.liveness.release)

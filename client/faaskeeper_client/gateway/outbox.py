@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import deque
 from dataclasses import dataclass
 
-from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError, Unavailable
@@ -18,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 _GIVE_UP = 120.0
 """Seconds after which a send is given up: SQS forgets after 300 what it has seen, and a retry could run twice."""
-_MOST_REQUESTS = 500
 _ATTACH = (AttachSession, CreateSession)
 
 
@@ -37,14 +37,14 @@ class Outbox:
     """One gateway's requests. One message is under way at a time, so that none can overtake another; what comes
     meanwhile goes into the next."""
 
-    def __init__(self, aws: Aws, service: Service, gateway: str) -> None:
+    def __init__(self, aws: Aws, service: Service, gateway: str, entropy: random.Random) -> None:
         self._aws = aws
         self._service = service
         self._gateway = gateway
         self._waiting: deque[_Sent] = deque()
         self._unanswered: dict[int, _Sent] = {}
         self._wake = asyncio.Event()
-        self._number = 0
+        self._entropy = entropy
         self._messages = 0
 
     def __len__(self) -> int:
@@ -53,11 +53,12 @@ class Outbox:
 
     def submit(self, principal: Principal, operation: Operation) -> asyncio.Future[Outcome]:
         """Queues the operation behind all submitted before. The future raises ConnectionLost."""
-        self._number += 1
+        # whoever knew it could send a request in this gateway's name, and its outcome would be taken for this one's
+        number = self._entropy.getrandbits(62)
         loop = asyncio.get_running_loop()
-        sent = _Sent(Request(principal, self._number, operation), loop.create_future(), loop.time())
+        sent = _Sent(Request(principal, number, operation), loop.create_future(), loop.time())
         self._waiting.append(sent)
-        self._unanswered[self._number] = sent
+        self._unanswered[number] = sent
         self._wake.set()
         return sent.outcome
 
@@ -92,7 +93,7 @@ class Outbox:
     def _next_message(self) -> tuple[list[_Sent], str]:
         taken: list[_Sent] = []
         size = 0
-        while self._waiting and len(taken) < _MOST_REQUESTS:
+        while self._waiting and len(taken) < MOST_REQUESTS:
             size += _size(self._waiting[0].request.operation)
             if taken and size > MOST_BYTES:
                 break

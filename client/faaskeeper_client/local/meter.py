@@ -8,20 +8,15 @@ takes every read for a small one.
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self, cast
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from faaskeeper_client.local.cloud import HOST, CloudSession, EmbeddedCloud
+from faaskeeper_client.local.cloud import EmbeddedCloud
+from faaskeeper_client.local.proxy import Answer, Forward, Proxy, Request
 
 MILLION = 1_000_000
 PRICES: Mapping[str, float] = {
@@ -40,7 +35,6 @@ PRICES: Mapping[str, float] = {
 _READ_UNIT, _SQS_UNIT = 4096, 65536
 _READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"})
 _REFUSED_WRITES = frozenset({"ConditionalCheckFailedException", "TransactionCanceledException"})
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 _FUNCTION = re.compile(r".*Functions([A-Za-z]+)[0-9A-F]{8}.*")
 _EMPTIER = "Emptier"
 """Runs when a stack is deleted, not for the service."""
@@ -89,45 +83,19 @@ class Usage:
         return sum(line.dollars for line in self)
 
 
-class Meter:
+class Meter(Proxy):
     """A metered way to an embedded cloud, as a context manager. ``who`` names its users in the lines of ``usage``."""
 
     def __init__(self, cloud: EmbeddedCloud, who: str, usage: Usage) -> None:
-        self._cloud = cloud
+        def exchange(request: Request, forward: Forward) -> Answer:
+            if request.target.startswith("DynamoDB"):
+                fields = request.fields | {"ReturnConsumedCapacity": "TOTAL"}
+                request = replace(request, body=json.dumps(fields).encode())
+            answer = forward(request)
+            usage.add(priced(who, request, answer.status, answer.body))
+            return answer
 
-        def record(request: Request, status: int, answer: bytes) -> None:
-            usage.add(priced(who, request, status, answer))
-
-        self._server = ThreadingHTTPServer((HOST, 0), partial(_Proxy, urlsplit(cloud.endpoint_url).netloc, record))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name=f"meter-{who}", daemon=True)
-
-    @property
-    def endpoint_url(self) -> str:
-        return f"http://{HOST}:{self._server.server_address[1]}"
-
-    def session(self) -> CloudSession:
-        return CloudSession(self.endpoint_url, self._cloud.account, self._cloud.region)
-
-    def lead_functions_here(self) -> None:
-        """From now on the deployed functions take the metered way."""
-        client = self._cloud.session().client("lambda")
-        for function in client.list_functions()["Functions"]:
-            variables = function.get("Environment", {}).get("Variables", {})
-            client.update_function_configuration(
-                FunctionName=function["FunctionName"],
-                Environment={"Variables": variables | {"AWS_ENDPOINT_URL": self.endpoint_url}},
-            )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(cloud, who, exchange)
 
 
 def invocations(cloud: EmbeddedCloud) -> Usage:
@@ -159,18 +127,6 @@ def invocations(cloud: EmbeddedCloud) -> Usage:
             for operation in ("ReceiveMessage", "DeleteMessageBatch"):
                 usage.add(Line("pollers", "SQS", operation, _POLLED[name], len(reports), len(reports)))
     return usage
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    method: str
-    path: str
-    target: str
-    body: bytes
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        return cast(dict[str, Any], json.loads(self.body or b"{}"))
 
 
 def priced(who: str, request: Request, status: int, answer: bytes) -> Line:
@@ -255,50 +211,3 @@ def _factor(asked: Mapping[str, Any]) -> float:
 
 def _ceil(size: int, unit: int) -> int:
     return max(1, -(-size // unit))
-
-
-class _Proxy(BaseHTTPRequestHandler):
-    """Hands requests on, one connection to the emulator for each of a client's."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def __init__(self, upstream: str, record: Callable[[Request, int, bytes], None], *arguments: Any) -> None:
-        self._upstream = http.client.HTTPConnection(upstream, timeout=60)
-        self._record = record
-        super().__init__(*arguments)
-
-    def handle_one_request(self) -> None:
-        with suppress(ConnectionError):  # the client went away, as those do whose process is killed
-            super().handle_one_request()
-
-    def finish(self) -> None:
-        self._upstream.close()
-        with suppress(ConnectionError):
-            super().finish()
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        return
-
-    def do(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        target = self.headers.get("X-Amz-Target", "")
-        if target.startswith("DynamoDB"):
-            # signatures are not checked by the emulator
-            body = json.dumps(json.loads(body) | {"ReturnConsumedCapacity": "TOTAL"}).encode()
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
-        self._upstream.request(self.command, self.path, body, headers)
-        response = self._upstream.getresponse()
-        answer = response.read()
-        self._record(Request(self.command, self.path, target, body), response.status, answer)
-        self.send_response_only(response.status)
-        for name, value in response.getheaders():
-            if name.lower() not in _HOP_BY_HOP:
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer)
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do

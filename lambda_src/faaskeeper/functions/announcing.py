@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from faaskeeper.functions.metrics import Metrics
-from faaskeeper.protocol.messages import ReplyMessage, encode_reply, pack_event
+from faaskeeper.protocol.messages import ReplyMessage, encode_reply, is_gateway, pack_event
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import get_set
 from faaskeeper.storage.aws import Aws
@@ -30,6 +30,8 @@ _MOST_EVENT_BYTES = 100_000
 _MOST_MESSAGE_OUTCOMES = 500
 _MOST_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
+_MOST_NAMED = 2000
+"""Gateways that the notifier is told by name: its message ends at 256 KB."""
 _KEYS_PER_BATCH = 100
 
 
@@ -78,6 +80,8 @@ class Announcer:
 
     async def _hint_all(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
         gateways = (await self._watching(watched.sets) | watched.gateways) - told
+        if len(gateways) > _MOST_NAMED:
+            gateways = frozenset((EVERYBODY,))
         if gateways:
             self._metrics.add("Hints", len(gateways))
         if self._notifier is None and EVERYBODY in gateways:
@@ -99,7 +103,8 @@ class Announcer:
         groups = [ordered[start : start + _KEYS_PER_BATCH] for start in range(0, len(ordered), _KEYS_PER_BATCH)]
         loaded = await asyncio.gather(*(batch_get(self._aws, self._service, group) for group in groups))
         items = {key: item for part in loaded for key, item in part.items()}
-        return frozenset[str]().union(*(get_set(items.get(keys[path], {}), name) for path, name in sets))
+        found = frozenset[str]().union(*(get_set(items.get(keys[path], {}), name) for path, name in sets))
+        return frozenset(id for id in found if id == EVERYBODY or is_gateway(id))
 
     async def _send(self, gateway: str, message: ReplyMessage) -> None:
         if not gateway:

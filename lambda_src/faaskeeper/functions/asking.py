@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import uuid4
 
-from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.queues import send_request
@@ -14,15 +14,14 @@ from faaskeeper.znode.operations import Operation
 SERVICE_GATEWAY = ""
 """The gateway id of these requests."""
 _SECONDS = 20.0
-_MOST_REQUESTS = 500
 
 
 async def ask(aws: Aws, service: Service, operations: Sequence[tuple[int, Operation]]) -> None:
     """Sends each operation with the session it is about, 0 for none."""
-    for start in range(0, len(operations), _MOST_REQUESTS):
+    for start in range(0, len(operations), MOST_REQUESTS):
         requests = tuple(
             Request(Principal(session), number, operation)
-            for number, (session, operation) in enumerate(operations[start : start + _MOST_REQUESTS])
+            for number, (session, operation) in enumerate(operations[start : start + MOST_REQUESTS])
         )
         body = encode_requests(RequestMessage(SERVICE_GATEWAY, requests))
         await send_request(aws, service, body, uuid4().hex, seconds=_SECONDS)

@@ -37,8 +37,10 @@ from faaskeeper.znode.operations import (
     WatchSubtree,
 )
 
-_GATEWAY = re.compile("[0-9A-Za-z_-]{0,32}")
+_GATEWAY = re.compile("[0-9A-Za-z_-]{1,32}")
 """So long that its queue's name is one that SQS takes, behind the longest prefix."""
+MOST_REQUESTS = 500
+"""Of one message."""
 
 
 class InvalidMessage(ValueError):
@@ -68,7 +70,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One operation. ``number`` is unique within the gateway and increases in sending order."""
+    """One operation. ``number`` is unique within the gateway, and nobody else can guess it."""
 
     principal: Principal
     number: int
@@ -121,19 +123,21 @@ def decode_requests(text: str) -> RequestMessage:
     """Raises InvalidMessage, and OtherVersion of those."""
 
     def build(document: Any) -> RequestMessage:
-        version = _number(document["v"])
+        version = checked_number(document["v"])
         if version != PROTOCOL_VERSION:
             who = "the gateway" if version < PROTOCOL_VERSION else "the service"
             raise OtherVersion(
-                _gateway(document["gateway"]),
+                checked_gateway(document["gateway"]),
                 f"the gateway speaks protocol version {version}, the service {PROTOCOL_VERSION}: upgrade {who}",
             )
         principals: list[Principal] = [_unpack_principal(*fields) for fields in document["principals"]]
         requests: list[list[Any]] = document["requests"]
+        if len(requests) > MOST_REQUESTS:
+            raise ValueError(f"{len(requests)} requests in a message, {MOST_REQUESTS} at most")
         return RequestMessage(
-            _gateway(document["gateway"]),
+            checked_gateway(document["gateway"]),
             tuple(
-                Request(principals[_number(index)], _number(number), _unpack_operation(tag, fields))
+                Request(principals[checked_number(index)], checked_number(number), _unpack_operation(tag, fields))
                 for index, number, tag, *fields in requests
             ),
         )
@@ -165,7 +169,7 @@ def decode_reply(text: str) -> ReplyMessage:
     def build(document: Any) -> ReplyMessage:
         if "refused" in document:
             raise IncompatibleVersion(_text(document["refused"]))
-        check_version("the service", "protocol", _number(document["v"]), PROTOCOL_VERSION)
+        check_version("the service", "protocol", checked_number(document["v"]), PROTOCOL_VERSION)
         events = document["events"]
         return ReplyMessage(
             int(document["zxid"]),
@@ -227,7 +231,12 @@ def unpack_acl(packed: Any) -> tuple[Acl, ...]:
 
 def _unpack_principal(session: int, epoch: int, password: str, credentials: list[list[str]]) -> Principal:
     proofs = tuple((_text(scheme), _text(credential)) for scheme, credential in credentials)
-    return Principal(_number(session), _number(epoch), _unpack_bytes(password), proofs)
+    return Principal(checked_number(session), checked_number(epoch), _unpack_bytes(password), proofs)
+
+
+def is_gateway(id: str) -> bool:
+    """Whether a gateway can have that id, which is part of its queue's name."""
+    return bool(id) and _GATEWAY.fullmatch(id) is not None
 
 
 def _text(value: Any) -> str:
@@ -236,16 +245,17 @@ def _text(value: Any) -> str:
     return value
 
 
-def _number(value: Any) -> int:
+def checked_number(value: Any) -> int:
+    """Raises TypeError for anything but an integer of 64 bits."""
     if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
         raise TypeError(f"{value!r} is no 64-bit number")
     return value
 
 
-def _gateway(value: Any) -> str:
-    """A gateway's id is part of its queue's name: "" stands for the service's own functions."""
+def checked_gateway(value: Any) -> str:
+    """A gateway's id; "" stands for the service's own functions. Raises TypeError, ValueError."""
     id = _text(value)
-    if not _GATEWAY.fullmatch(id):
+    if id and not is_gateway(id):
         raise ValueError(f"{id!r} is no gateway")
     return id
 
@@ -272,13 +282,13 @@ def _unpack_data(packed: Any) -> Data:
     if isinstance(packed, str):
         return _unpack_bytes(packed)
     key, length = packed
-    return Blob(_text(key), _number(length))
+    return Blob(_text(key), checked_number(length))
 
 
 def _unpack_acl_of_request(packed: Any) -> tuple[Acl, ...]:
     if packed == 0:
         return OPEN_ACL
-    return tuple(Acl(_number(perms), _text(scheme), _text(ident)) for perms, scheme, ident in packed)
+    return tuple(Acl(checked_number(perms), _text(scheme), _text(ident)) for perms, scheme, ident in packed)
 
 
 _T = TypeVar("_T")
@@ -289,17 +299,17 @@ def _unpack_create(path: str, data: Any, acl: Any, flags: int, ttl: int | None =
         _text(path),
         _unpack_data(data),
         _unpack_acl_of_request(acl),
-        _number(flags),
-        None if ttl is None else _number(ttl),
+        checked_number(flags),
+        None if ttl is None else checked_number(ttl),
     )
 
 
 def _unpack_set(path: str, data: Any, version: int) -> SetData:
-    return SetData(_text(path), _unpack_data(data), _number(version))
+    return SetData(_text(path), _unpack_data(data), checked_number(version))
 
 
 def _unpack_set_acl(path: str, acl: Any, version: int) -> SetAcl:
-    return SetAcl(_text(path), _unpack_acl_of_request(acl), _number(version))
+    return SetAcl(_text(path), _unpack_acl_of_request(acl), checked_number(version))
 
 
 def _unpack_multi(*packed: list[Any]) -> Multi:
@@ -308,11 +318,11 @@ def _unpack_multi(*packed: list[Any]) -> Multi:
 
 
 def _unpack_session(password_hash: str, timeout: int) -> CreateSession:
-    return CreateSession(_unpack_bytes(password_hash), _number(timeout))
+    return CreateSession(_unpack_bytes(password_hash), checked_number(timeout))
 
 
 def _unpack_close(silent: int = 0) -> CloseSession:
-    return CloseSession(bool(_number(silent)))
+    return CloseSession(bool(checked_number(silent)))
 
 
 def _checked(kind: Callable[..., Operation], *types: Callable[[Any], Any]) -> Callable[..., Operation]:
@@ -330,25 +340,25 @@ _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[...
         lambda o: [o.path, _pack_data(o.data), pack_acl(o.acl), o.flags, *([] if o.ttl is None else [o.ttl])],
         _unpack_create,
     ),
-    "delete": (Delete, lambda o: [o.path, o.version], _checked(Delete, _text, _number)),
+    "delete": (Delete, lambda o: [o.path, o.version], _checked(Delete, _text, checked_number)),
     "set": (SetData, lambda o: [o.path, _pack_data(o.data), o.version], _unpack_set),
     "setAcl": (SetAcl, lambda o: [o.path, pack_acl(o.acl), o.version], _unpack_set_acl),
-    "check": (Check, lambda o: [o.path, o.version], _checked(Check, _text, _number)),
+    "check": (Check, lambda o: [o.path, o.version], _checked(Check, _text, checked_number)),
     "multi": (Multi, lambda o: [_pack_operation(operation) for operation in o.operations], _unpack_multi),
     "session": (CreateSession, lambda o: [_pack_bytes(o.password_hash), o.timeout], _unpack_session),
-    "attach": (AttachSession, lambda o: [o.timeout], _checked(AttachSession, _number)),
+    "attach": (AttachSession, lambda o: [o.timeout], _checked(AttachSession, checked_number)),
     "close": (CloseSession, lambda o: [1] if o.silent else [], _unpack_close),
-    "expire": (ExpireSession, lambda o: [o.epoch], _checked(ExpireSession, _number)),
+    "expire": (ExpireSession, lambda o: [o.epoch], _checked(ExpireSession, checked_number)),
     "reap": (
         Reap,
         lambda o: [o.path, o.czxid, o.mzxid, o.pzxid],
-        _checked(Reap, _text, _number, _number, _number),
+        _checked(Reap, _text, checked_number, checked_number, checked_number),
     ),
-    "watch": (WatchSubtree, lambda o: [o.path, o.gateway], _checked(WatchSubtree, _text, _gateway)),
+    "watch": (WatchSubtree, lambda o: [o.path, o.gateway], _checked(WatchSubtree, _text, checked_gateway)),
     "unwatch": (
         UnwatchSubtree,
         lambda o: [o.path, o.gateway],
-        _checked(UnwatchSubtree, _text, _gateway),
+        _checked(UnwatchSubtree, _text, checked_gateway),
     ),
     "list": (ListChildren, lambda o: [o.path], _checked(ListChildren, _text)),
 }

@@ -4,10 +4,11 @@ sent, and what it finds when it comes due tells whether anything moved meanwhile
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from faaskeeper.protocol.messages import InvalidMessage
+from faaskeeper.protocol.messages import InvalidMessage, checked_gateway, checked_number
 from faaskeeper.protocol.service import PROTOCOL_VERSION
 
 
@@ -30,6 +31,13 @@ class SessionTimer:
 
 Timer: TypeAlias = GatewayTimer | SessionTimer
 
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "gateway": checked_gateway,
+    "beat": checked_number,
+    "timer": checked_number,
+    "session": checked_number,
+    "epoch": checked_number,
+}
 _KINDS: dict[str, type[Timer]] = {"gateway": GatewayTimer, "session": SessionTimer}
 
 
@@ -45,6 +53,6 @@ def decode_timer(text: str) -> Timer:
         version, kind = document.pop("v"), document.pop("kind")
         if version != PROTOCOL_VERSION:
             raise InvalidMessage(f"timer of protocol version {version!r}, this software speaks {PROTOCOL_VERSION}")
-        return _KINDS[kind](**document)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return _KINDS[kind](**{name: _FIELDS[name](value) for name, value in document.items()})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidMessage(f"{type(error).__name__}: {error}") from error

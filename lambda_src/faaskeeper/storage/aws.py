@@ -27,9 +27,13 @@ from faaskeeper.storage.errors import (
     Conflict,
     NotFound,
     Throttled,
+    TooLarge,
     TransactionCancelled,
     Unavailable,
 )
+
+MOST_OBJECT_BYTES = 64_000_000
+"""Of an object that is read; the largest that the service makes are journals of huge transactions."""
 
 Response = dict[str, Any]
 P = ParamSpec("P")
@@ -162,7 +166,7 @@ class BotoAws:
                 **parameters
             )
             if service == "s3" and operation == "get_object":
-                response["Body"] = response["Body"].read()
+                response["Body"] = _content(parameters["Key"], response)
             return response
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
             raise typed_error(service, operation, error) from error
@@ -181,6 +185,15 @@ class BotoAws:
                 make: Any = self._session.client  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
                 self._clients[service, wait] = make(service, region_name=self._region, config=config)
             return self._clients[service, wait]
+
+
+def _content(key: str, response: Response) -> bytes:
+    """Clients put objects of any size into the bucket, and name them to functions with little memory."""
+    size = int(response["ContentLength"])
+    if size > MOST_OBJECT_BYTES:
+        response["Body"].close()
+        raise TooLarge("s3", "get_object", "TooLarge", f"{key} has {size} bytes, {MOST_OBJECT_BYTES} at most")
+    return bytes(response["Body"].read())
 
 
 class Bounded:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Attribute, Item, binary, number, string
+from faaskeeper.storage.attributes import Attribute, Item, binary, number, string, string_set
 from faaskeeper.storage.due import marker_of
 from faaskeeper.storage.keys import (
     Key,
@@ -34,9 +34,11 @@ from faaskeeper.storage.ledger import EVENT_SECONDS, Head, event_records
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.sessions import session_attributes
 from faaskeeper.storage.znodes import (
+    EVERYBODY,
     FIRED,
     WATCH_CHILD,
     WATCH_DATA,
+    WATCH_SETS,
     WATCH_STAY,
     NodeItem,
     attributes_of,
@@ -233,6 +235,8 @@ class _Writer:
     ) -> list[str]:
         """Writes the znode or its tombstone and moves the watch sets that fire; returns the sets found in use.
 
+        What is in place of a set and none (``NodeItem.is_forged``) becomes EVERYBODY.
+
         A gateway may register between load and commit. A set loaded empty must still be empty, else the
         transaction is cancelled and the batch loaded again; a set loaded in use is moved as it is then, without a
         condition. So registrations cost one retry a node at most and can never stall the writes.
@@ -253,13 +257,22 @@ class _Writer:
         moves: list[tuple[str, str]] = []
         watched: list[str] = []
         sets = dict.fromkeys(name for event in happened for name in _FIRES[event.kind])
+        forged = [name for name in WATCH_SETS if item.is_forged(name)]
         for name in (*sets, *((WATCH_STAY,) if happened else ())):
-            if item.watchers(name) or not self._conditional:
+            if name in forged:
+                watched.append(name)
+            elif item.watchers(name) or not self._conditional:
                 watched.append(name)
                 if name in FIRED:
                     moves.append((name, FIRED[name]))
             elif not assumed_missing:
                 conditions.append(f"attribute_not_exists({name})")
+        # neither may it stop the transaction, nor is anybody missed who is in it
+        for name in forged:
+            fired = name in sets
+            changed[FIRED[name] if fired else name] = string_set((EVERYBODY,))
+            if fired:
+                removed.append(name)
         expression = _set_expression(changed, names, values, moves)
         removals = [*(_name(name, names) for name in removed), *(name for name, _ in moves)]
         if removals:

@@ -47,6 +47,10 @@ class AccessDenied(AwsError):
 NO_CREDENTIALS = "NoCredentials"
 
 
+class TooLarge(AwsError):
+    """An object larger than any that the service makes (``aws.MOST_OBJECT_BYTES``); it was not read."""
+
+
 class Unavailable(AwsError):
     """No answer, or a server-side failure: whether the call took effect is unknown."""
 

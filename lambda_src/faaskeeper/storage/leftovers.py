@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from faaskeeper.protocol.messages import is_gateway
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_set, number, string, string_set
 from faaskeeper.storage.aws import Aws
@@ -12,10 +13,9 @@ from faaskeeper.storage.errors import ConditionFailed
 from faaskeeper.storage.keys import GATEWAY, KEY_NAMES, NODE, gateway_partition
 from faaskeeper.storage.retry import repeat
 from faaskeeper.storage.sessions import GatewayItem, gateway_of
-from faaskeeper.storage.znodes import EVERYBODY, FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
+from faaskeeper.storage.znodes import EVERYBODY, FIRED, WATCH_SETS
 
-WATCHING = (WATCH_DATA, WATCH_CHILD, WATCH_STAY)
-_SETS = (*WATCHING, *FIRED.values())
+_SETS = (*WATCH_SETS, *FIRED.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Leftover:
 
     def removable(self, floor: int) -> bool:
         """Whether nothing is lost with it: its tombstone is one that nobody can be behind any more."""
-        watched = any(self.sets.get(name) for name in WATCHING)
+        watched = any(self.sets.get(name) for name in WATCH_SETS)
         return not self.is_znode and not watched and self.zxid <= floor
 
 
@@ -87,7 +87,7 @@ async def forget_watchers(aws: Aws, service: Service, leftover: Leftover, gatewa
 
 async def remove_leftover(aws: Aws, service: Service, leftover: Leftover, floor: int) -> bool:
     """Deletes a tombstone up to zxid ``floor`` or a placeholder, if it is none else by now. Whether it did."""
-    unwatched = " AND ".join(f"attribute_not_exists({name})" for name in WATCHING)
+    unwatched = " AND ".join(f"attribute_not_exists({name})" for name in WATCH_SETS)
     try:
         await repeat(
             lambda: aws.call(
@@ -118,5 +118,6 @@ async def scan_gateways(aws: Aws, service: Service, start: Item) -> tuple[list[G
         )
     )
     prefix = gateway_partition("")
-    found = [gateway_of(item["id"]["S"].removeprefix(prefix), item) for item in response["Items"]]
+    items = {item["id"]["S"].removeprefix(prefix): item for item in response["Items"]}
+    found = [gateway_of(id, item) for id, item in items.items() if is_gateway(id)]
     return [gateway for gateway in found if gateway is not None], response.get("LastEvaluatedKey", {})

@@ -10,7 +10,7 @@ from faaskeeper.protocol.messages import InvalidMessage
 from faaskeeper.protocol.service import Parts
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import blob_key, read_blob, write_blob
-from faaskeeper.storage.errors import NotFound
+from faaskeeper.storage.errors import NotFound, TooLarge
 from faaskeeper.storage.retry import repeat
 
 REQUEST_GROUP = "requests"
@@ -18,6 +18,8 @@ REQUEST_GROUP = "requests"
 MOST_BYTES = 900_000
 """Of a message's body; SQS takes 1 MiB."""
 _CLAIM = "claim:"
+_MOST_CLAIMED = 8_000_000
+"""Bytes of a message in the bucket: a frame of 1 MiB, of which each byte takes six at most."""
 MOST_DELAY = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
@@ -77,8 +79,11 @@ async def check_out(aws: Aws, service: Parts, body: str) -> str:
     if not re.fullmatch(f"{re.escape(blob_key(service, 'messages', ''))}[0-9a-f]{{32}}", key):
         raise InvalidMessage(f"{key[:200]!r} is no message")
     try:
-        return (await read_blob(aws, service, key)).decode()
-    except UnicodeDecodeError as error:
+        content = await read_blob(aws, service, key)
+        if len(content) > _MOST_CLAIMED:
+            raise InvalidMessage(f"{key} has {len(content)} bytes, {_MOST_CLAIMED} at most")
+        return content.decode()
+    except (TooLarge, UnicodeDecodeError) as error:
         raise InvalidMessage(f"{key}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from faaskeeper.protocol.service import Service
@@ -97,7 +98,9 @@ async def list_ephemerals(aws: Aws, service: Service, session: int) -> list[str]
 async def list_gateway_sessions(aws: Aws, service: Service, gateway: str) -> list[int]:
     """Ids of the sessions attached to the gateway."""
     items = await _query_prefix(aws, service, gateway_partition(gateway), GATEWAY_SESSION_PREFIX)
-    return [unhex64(get_string(item, "part").removeprefix(GATEWAY_SESSION_PREFIX)) for item in items]
+    found = [get_string(item, "part").removeprefix(GATEWAY_SESSION_PREFIX) for item in items]
+    # whoever may write a gateway's liveness may make items of other names
+    return [unhex64(part) for part in found if re.fullmatch("[0-9a-f]{16}", part)]
 
 
 async def _query_prefix(aws: Aws, service: Service, partition: str, prefix: str) -> list[Item]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from faaskeeper.protocol.messages import pack_acl, unpack_acl
+from faaskeeper.protocol.messages import is_gateway, pack_acl, unpack_acl
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import (
     Attribute,
@@ -18,7 +18,7 @@ from faaskeeper.storage.attributes import (
     string,
 )
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.keys import CHILD_PREFIX, NODE, node_key, value_key
+from faaskeeper.storage.keys import CHILD_PREFIX, NODE, VALUE, node_key, value_key
 from faaskeeper.storage.primitives import AtomicSet, SetFull
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import repeat
@@ -37,7 +37,9 @@ EVERYBODY = "*"
 """In a watch set: every gateway. Keeps the sets, and so the cost of a write, bounded."""
 MOST_WATCHERS = 200
 
-_WATCHING = frozenset((WATCH_DATA, WATCH_CHILD, WATCH_STAY, *FIRED.values()))
+WATCH_SETS = (WATCH_DATA, WATCH_CHILD, WATCH_STAY)
+
+_WATCHING = frozenset((*WATCH_SETS, *FIRED.values()))
 _KEY_ATTRIBUTES = frozenset(("path", "part", "full"))
 
 
@@ -69,6 +71,13 @@ class NodeItem:
     def watchers(self, watch_set: str) -> frozenset[str]:
         """Ids of the gateways in ``watch_set``, possibly EVERYBODY."""
         return get_set(self.attributes, watch_set)
+
+    def is_forged(self, watch_set: str) -> bool:
+        """Whether what is in place of the set is none that gateways made. Whoever may watch may write it."""
+        return watch_set in self.attributes and not (
+            0 < len(self.watchers(watch_set)) <= MOST_WATCHERS + 1
+            and all(id == EVERYBODY or is_gateway(id) for id in self.watchers(watch_set))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +189,7 @@ async def read_node_and_value(aws: Aws, service: Service, path: str) -> tuple[No
     for item in items:
         if get_string(item, "part") == NODE:
             node = item
-        else:
+        elif get_string(item, "part") == VALUE:
             value = item
     if value and get_number(value, "mzxid", -1) == get_number(node, "mzxid"):
         return NodeItem(path, node), bytes(value["data"]["B"])
@@ -244,6 +253,8 @@ async def read_children(aws: Aws, service: Service, path: str) -> Listing | None
         if part == NODE:
             node = NodeItem(path, item)
             continue
+        if "czxid" not in item or not part.startswith(CHILD_PREFIX):
+            continue  # an item that whoever may watch made
         child = get_string(item, "full", part.removeprefix(CHILD_PREFIX))
         names.append(child)
         total = add_child(total, child, get_number(item, "czxid"))

@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from struct import Struct
+from typing import ClassVar
 
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import EventKind
@@ -27,7 +28,7 @@ from tests.simulation.cloud import Cloud
 from tests.simulation.harness import wire
 from tests.simulation.harness.gateways import Slot
 from tests.simulation.harness.history import Call, Connection, History, Notification, Pong
-from tests.simulation.harness.links import Link
+from tests.simulation.harness.links import Link, Receiver
 
 _LENGTH = Struct(">i")
 _NO_PASSWORD = bytes(16)
@@ -86,6 +87,9 @@ class Watching:
 
 class Client:
     """``run`` it in its process. ``on_event`` is told each watch event, ``timeout`` is the session's in ms."""
+
+    network: ClassVar[int] = 10
+    """The first byte of its addresses."""
 
     def __init__(
         self, cloud: Cloud, slots: Sequence[Slot], history: History, name: str, timeout: int, chance: random.Random
@@ -147,23 +151,19 @@ class Client:
                 await asyncio.sleep(self.chance.uniform(0.001, 0.5))
 
     async def _attach(self, slot: Slot) -> None:
-        assert slot.gateway is not None
-        assert slot.process is not None
         number = len(self._history.connections) + 1
         connection = Connection(
             number,
             self.name,
             slot.name,
-            f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}",
+            f"{self.network}.{number >> 16}.{number >> 8 & 255}.{number & 255}",
             self.session,
             self.last_zxid,
             self._cloud.loop.time(),
         )
         self._history.connections.append(connection)
         attached = self._attached = _Attached(self, connection)
-        link = Link(self._cloud.loop, self.process, slot.process, attached)
-        attached.link = link
-        link.open(slot.gateway, connection.address)
+        link = attached.link = self._open(slot, attached, connection.address)
         link.write(wire.connect(self.last_zxid, self.timeout, self.session, self._password))
         keeping = asyncio.get_running_loop().create_task(attached.keep_alive())
         await attached.ended.wait()
@@ -172,6 +172,13 @@ class Client:
         self._attached = None
         if connection.refused:
             self._expire()
+
+    def _open(self, slot: Slot, receiver: Receiver, address: str) -> Link:
+        assert slot.gateway is not None
+        assert slot.process is not None
+        link = Link(self._cloud.loop, self.process, slot.process, receiver)
+        link.open(slot.gateway, address)
+        return link
 
     def granted(self, answer: wire.Connected, attached: _Attached) -> None:
         connection = attached.connection

@@ -6,7 +6,8 @@ wholly visible. Nothing here is read by the code under test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +55,9 @@ class Witness:
     sent: list[Sent] = field(default_factory=list[Sent])
     replies: list[tuple[float, str, ReplyMessage]] = field(default_factory=list[tuple[float, str, ReplyMessage]])
     deaths: list[Death] = field(default_factory=list[Death])
-    _cloud: Cloud | None = None
+    clock: Callable[[], float] = time.monotonic
+    blob: Callable[[str], bytes] = field(default=lambda key: b"")
+    """What is in the bucket under a key."""
     _tokens: set[str] = field(default_factory=set[str])
     _senders: dict[int, str] = field(default_factory=dict[int, str])
 
@@ -63,10 +66,12 @@ class Witness:
         return self._senders[sequence_number]
 
     def attach(self, cloud: Cloud, service: Service) -> None:
-        self._cloud, self.service = cloud, service
-        cloud.network.taps.append(self._tap)
+        self.service = service
+        self.clock = cloud.loop.time
+        self.blob = lambda key: cloud.s3.objects(service.blobs)[key]
+        cloud.network.taps.append(self.tap)
 
-    def _tap(self, process: str, service: str, operation: str, parameters: Mapping[str, Any], answer: object) -> None:
+    def tap(self, process: str, service: str, operation: str, parameters: Mapping[str, Any], answer: object) -> None:
         if operation == "send_message" and isinstance(answer, dict):
             self._message(process, parameters["QueueUrl"], parameters, answer)
         elif operation == "send_message_batch" and isinstance(answer, dict):
@@ -81,12 +86,7 @@ class Witness:
             and ":dead" in parameters.get("ExpressionAttributeValues", ())
         ):
             key = parameters["Key"]["id"]["S"]
-            self.deaths.append(Death(key.removeprefix("gateway#"), self._now))
-
-    @property
-    def _now(self) -> float:
-        assert self._cloud is not None
-        return self._cloud.loop.time()
+            self.deaths.append(Death(key.removeprefix("gateway#"), self.clock()))
 
     def _message(self, process: str, url: str, parameters: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         assert self.service is not None
@@ -95,18 +95,16 @@ class Witness:
             if number not in self._senders:
                 self._senders[number] = process
                 message = decode_requests(self._body(parameters))
-                self.sent.append(Sent(number, self._now, process, message))
+                self.sent.append(Sent(number, self.clock(), process, message))
         elif url.rsplit("/", 1)[1].startswith(self.service.reply_prefix):
             gateway = url.rsplit("/", 1)[1].removeprefix(self.service.reply_prefix)
-            self.replies.append((self._now, gateway, decode_reply(self._body(parameters))))
+            self.replies.append((self.clock(), gateway, decode_reply(self._body(parameters))))
 
     def _body(self, parameters: Mapping[str, Any]) -> str:
         body: str = parameters["MessageBody"]
         if not body.startswith(_CLAIM):
             return body
-        assert self._cloud is not None
-        assert self.service is not None
-        return self._cloud.s3.objects(self.service.blobs)[body.removeprefix(_CLAIM)].decode()
+        return self.blob(body.removeprefix(_CLAIM)).decode()
 
     def _transaction(self, process: str, parameters: Mapping[str, Any], complete: float) -> None:
         assert self.service is not None
@@ -117,7 +115,7 @@ class Witness:
             return
         self._tokens.add(token)
         head = head_of({name.removeprefix(":"): value for name, value in values.items()})
-        self.commits.append(Commit(head, self._now, complete, process))
+        self.commits.append(Commit(head, self.clock(), complete, process))
 
 
 def positions(sent: list[Sent]) -> list[tuple[Position, Sent, int]]:

@@ -6,13 +6,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from faaskeeper.storage.attributes import Item, get_number, get_string, number, string
+from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import ConditionFailed
 from faaskeeper.storage.retry import repeat
 
 DEAD = "dead"
 """The one value of ``state``, which only ``declare_dead`` writes."""
+
+NO_BEAT = -1
+LONGEST_TIMEOUT = 3_600_000
 
 Arm = Callable[[int, int, float], Awaitable[None]]
 """Sends a delayed message with a beat and a timer number, to come due after seconds."""
@@ -21,7 +24,8 @@ Arm = Callable[[int, int, float], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Pulse:
     """``beat`` only ever grows; ``timeout`` in ms is how long it may stand still; ``timer`` numbers the one chain of
-    timers that watches it. Once not ``alive``, it never is again."""
+    timers that watches it. Once not ``alive``, it never is again. Who beats may write the first two of others, so they
+    may be anything: what is no beat is NO_BEAT, and there is a longest timeout."""
 
     beat: int
     alive: bool
@@ -102,6 +106,10 @@ class Heartbeat:
         The pulse as it was before, so that whoever repeats this after a crash goes on with what follows from it, and
         who was first finds it alive; None if it has beaten since, or is forgotten.
         """
+        # there is no beat to wait for where there is no number
+        same, seen = "attribute_exists(beat)", dict[str, Attribute]()
+        if seen_beat != NO_BEAT:
+            same, seen = "beat = :beat", {":beat": number(seen_beat)}
         try:
             response = await repeat(
                 lambda: self._aws.call(
@@ -109,9 +117,9 @@ class Heartbeat:
                     "update_item",
                     **self._item,
                     UpdateExpression="SET #state = :dead",
-                    ConditionExpression="#state = :dead OR beat = :beat",
+                    ConditionExpression=f"#state = :dead OR {same}",
                     ExpressionAttributeNames={"#state": "state"},
-                    ExpressionAttributeValues={":dead": string(DEAD), ":beat": number(seen_beat)},
+                    ExpressionAttributeValues={":dead": string(DEAD)} | seen,
                     ReturnValues="ALL_OLD",
                 )
             )
@@ -156,8 +164,16 @@ def pulse_of(item: Item) -> Pulse | None:
     if "beat" not in item:
         return None
     return Pulse(
-        get_number(item, "beat"),
+        _written_by_anybody(item["beat"], NO_BEAT),
         get_string(item, "state") != DEAD,
-        get_number(item, "timeout"),
+        min(LONGEST_TIMEOUT, _written_by_anybody(item.get("timeout", {}), 0)),
         get_number(item, "timer"),
     )
+
+
+def _written_by_anybody(value: Attribute, otherwise: int) -> int:
+    try:
+        found = int(value["N"])
+    except (KeyError, ValueError):
+        return otherwise
+    return found if 0 <= found < 1 << 62 else otherwise
