@@ -53,7 +53,7 @@ Foreign ==
 \* A read waits for the answers of the session's earlier writes, not for earlier reads.
 SendRead(k) ==
     /\ state[k] = "waiting" /\ ~IsWrite(k)
-    /\ Broken # "readsOvertake" => \A j \in Earlier(k) : IsWrite(j) => state[j] = "answered"
+    /\ \A j \in Earlier(k) : IsWrite(j) => state[j] = "answered"
     /\ state' = [state EXCEPT ![k] = "sent"]
     /\ asked' = [asked EXCEPT ![k] = seen]
     /\ UNCHANGED <<kind, got, writes, foreign, seen, stale>>
