@@ -47,6 +47,11 @@ KEY_ACTIONS = (
 
 NO_RESOURCES = "IAM knows no resources for CloudWatch's metrics"
 
+Conditions = dict[str, dict[str, object]]
+
+NEW_OBJECTS: Conditions = {"Null": {"s3:if-none-match": "false"}}
+"""The request says that it must not overwrite: ``If-None-Match`` has no value but "*"."""
+
 
 class InvalidSubtree(ValueError):
     """Not an absolute znode path without a trailing slash."""
@@ -137,7 +142,7 @@ class Access:
         )
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._service.reply_prefix)], because=OWN_REPLIES)
-        allow(grantee, ["s3:PutObject"], [blobs_arn(storage.blobs, self._service)], because=OWN_BLOBS)
+        allow(grantee, ["s3:PutObject"], [blobs_arn(storage.blobs, self._service)], NEW_OBJECTS, because=OWN_BLOBS)
 
     def grant_admin(self, grantee: iam.IGrantable) -> None:
         """What the command line asks of an operator: ``faaskeeper status``, ``sessions`` and ``dead-letters``. Nothing
@@ -160,9 +165,6 @@ class Access:
         allow(grantee, ["sqs:SendMessage"], [queues.timers.queue_arn])
         allow(grantee, ["cloudwatch:GetMetricStatistics"], ["*"], because=NO_RESOURCES)
         allow_key(grantee, storage.encryption_key)
-
-
-Conditions = dict[str, dict[str, object]]
 
 
 def only_attributes(names: Sequence[str]) -> Conditions:

@@ -144,6 +144,10 @@ def test_a_client_writes_only_watches_liveness_and_requests(template: Templates,
     assert sessions.conditions["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["gateway#*"]}
     assert sessions.conditions["Null"] == {"dynamodb:Attributes": "false", "dynamodb:LeadingKeys": "false"}
 
+    (puts,) = (statement for statement in client if "s3:PutObject" in statement.actions)
+    assert puts.actions == {"s3:PutObject"}
+    assert puts.conditions == {"Null": {"s3:if-none-match": "false"}}
+
     actions = {action for statement in client for action in statement.actions}
     assert not actions & {"dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Scan", "s3:DeleteObject"}
     for statement in client:

@@ -65,6 +65,7 @@ _BY_CODE: dict[str, type[AwsError]] = {
     "RequestExpired": AccessDenied,
     "RequestTimeTooSkewed": AccessDenied,
     "TransactionConflictException": Conflict,
+    "ConditionalRequestConflict": Conflict,
     # an earlier try with the same token is still under way
     "TransactionInProgressException": Unavailable,
     "ProvisionedThroughputExceededException": Throttled,
@@ -113,7 +114,7 @@ def typed_error(service: str, operation: str, error: Exception) -> AwsError:
                     for reason in response.get("CancellationReasons", [])
                 ),
             )
-        if code == "ConditionalCheckFailedException":
+        if code in ("ConditionalCheckFailedException", "PreconditionFailed"):
             return ConditionFailed(service, operation, code, message, item=response.get("Item"))
         kind = _BY_CODE.get(code)
         if kind is None and response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:

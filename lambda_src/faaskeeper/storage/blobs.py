@@ -15,7 +15,7 @@ from typing import Any
 from faaskeeper.protocol.service import Parts, Service
 from faaskeeper.storage.attributes import get_string, string
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AccessDenied, AwsError, NotFound
+from faaskeeper.storage.errors import AccessDenied, AwsError, ConditionFailed, NotFound
 from faaskeeper.storage.keys import REFERENCE
 from faaskeeper.storage.query import query_all
 from faaskeeper.storage.retry import repeat
@@ -49,7 +49,14 @@ def is_data_key(service: Service, gateway: str, key: str) -> bool:
 
 
 async def write_blob(aws: Aws, service: Parts, key: str, data: bytes) -> None:
-    await repeat(lambda: aws.call("s3", "put_object", Bucket=service.blobs, Key=key, Body=data), seconds=20.0)
+    """``key`` must be random: what is there is never overwritten, and clients are permitted nothing else."""
+    try:
+        await repeat(
+            lambda: aws.call("s3", "put_object", Bucket=service.blobs, Key=key, Body=data, IfNoneMatch="*"),
+            seconds=20.0,
+        )
+    except ConditionFailed:
+        return  # by an earlier try, whose answer was lost
 
 
 async def read_blob(aws: Aws, service: Parts, key: str) -> bytes:

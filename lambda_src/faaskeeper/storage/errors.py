@@ -18,8 +18,8 @@ class AwsError(Exception):
 
 
 class ConditionFailed(AwsError):
-    """A condition expression did not hold (ConditionalCheckFailedException). ``item`` is what it was held against,
-    if the call asked for it (ReturnValuesOnConditionCheckFailure) and there is one."""
+    """A condition did not hold (ConditionalCheckFailedException, S3's PreconditionFailed). ``item`` is what it was held
+    against, if the call asked for it (ReturnValuesOnConditionCheckFailure) and there is one."""
 
     def __init__(
         self, service: str, operation: str, code: str, message: str = "", *, item: dict[str, Any] | None = None
@@ -29,7 +29,8 @@ class ConditionFailed(AwsError):
 
 
 class Conflict(AwsError):
-    """A transaction is under way on the item (TransactionConflictException); nothing was done."""
+    """A transaction is under way on the item (TransactionConflictException), or a write of the object; nothing was
+    done."""
 
 
 class Throttled(AwsError):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from faaskeeper.storage.aws import Response
-from faaskeeper.storage.errors import AwsError, NotFound
+from faaskeeper.storage.errors import AwsError, ConditionFailed, NotFound
 
 from .faults import Faults, Kind
 from .loop import SimulationLoop
@@ -61,7 +61,7 @@ class S3:
         if not 1 <= len(key.encode()) <= 1024:
             raise AwsError("s3", operation, "KeyTooLongError", f"key of {len(key.encode())} bytes")
         if parameters.get("IfNoneMatch") == "*" and key in bucket:
-            raise AwsError("s3", operation, "PreconditionFailed", f"{key} exists")
+            raise ConditionFailed("s3", operation, "PreconditionFailed", f"{key} exists")
         body = parameters.get("Body", b"")
         content = body.encode() if isinstance(body, str) else bytes(body)
         moment = datetime.fromtimestamp(int(EPOCH + self.loop.time()), UTC)
