@@ -66,3 +66,5 @@ node_modules/.made: package.json package-lock.json
 include tests/conformance/conformance.mk
 -include docs/spec/spec.mk
 -include tests/simulation/simulation.mk
+include tests/torture/torture.mk
+include tests/fuzz/fuzz.mk

@@ -1,0 +1,113 @@
+"""Coverage-guided fuzzing of what strangers send: ``make fuzz``, or ``python -m tests.fuzz.fuzz TARGET CORPUS [options
+of libFuzzer]``. The corpus directory is made of good inputs, and keeps what the run found worth keeping.
+
+A crash is an exception that the target does not expect; libFuzzer prints its input and ends with a non-zero status.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import atheris  # pyright: ignore[reportMissingImports]
+
+with atheris.instrument_imports(include=["faaskeeper", "faaskeeper_client"]):
+    from faaskeeper.protocol.messages import (
+        InvalidMessage,
+        Principal,
+        Request,
+        decode_reply,
+        decode_requests,
+        encode_requests,
+    )
+    from faaskeeper.protocol.timers import decode_timer
+    from faaskeeper.znode.model import Acl
+    from faaskeeper.znode.operations import Check, Create, CreateSession, Delete, Multi, SetAcl, SetData
+    from faaskeeper_client.wire import requests
+    from faaskeeper_client.wire.frames import Frames
+    from faaskeeper_client.wire.jute import MarshallingError
+    from tests.simulation.checker.model import Model
+
+from tests.protocol import hostile
+from tests.wire import raw
+from tests.wire.record import bodies
+
+_CALLER = Request(Principal(1, 1, b"password"), 1, CreateSession(sha256(b"password").digest(), 4000))
+
+
+def jute(data: bytes) -> None:
+    """A frame, a handshake, a stream: decoded, refused or rejected."""
+    for decode in (requests.decode, requests.decode_connect, lambda stream: list(Frames().feed(stream))):
+        try:
+            decode(data)
+        except MarshallingError:
+            continue
+
+
+def messages(data: bytes) -> None:
+    """A message of any queue: decoded or refused, and what it asks for is applied or refused."""
+    text = data.decode(errors="replace")
+    for decode in (decode_reply, decode_timer):
+        try:
+            decode(text)
+        except InvalidMessage:
+            continue
+    try:
+        message = decode_requests(text)
+    except InvalidMessage:
+        return
+    assert decode_requests(encode_requests(message)) == message
+    model = Model()
+    for request in message.requests:
+        _apply(model, request, request.operation)
+
+
+def rules(data: bytes) -> None:
+    """Paths, flags, versions and ACLs: the tree takes them, or a code says why not."""
+    provider = atheris.FuzzedDataProvider(data)
+    model = Model()
+    model.apply(_CALLER, _CALLER.operation, "gateway")
+    while provider.remaining_bytes():
+        path = "/" * provider.ConsumeBool() + provider.ConsumeUnicode(provider.ConsumeIntInRange(0, 12))
+        number = provider.ConsumeIntInRange(-3, 9)
+        acl = tuple(
+            Acl(provider.ConsumeInt(4), provider.ConsumeUnicode(6), provider.ConsumeUnicode(12))
+            for _ in range(provider.ConsumeIntInRange(0, 3))
+        )
+        parts = (Create(path, b"", acl, number), SetAcl(path, acl, number), SetData(path, b"", number), Delete(path))
+        for operation in (*parts, Multi((Check(path, number), *parts))):
+            _apply(model, _CALLER, operation)
+
+
+def _apply(model: Model, request: Request, operation: object) -> None:
+    before = model.zxid
+    try:
+        applied = model.apply(request, operation, "gateway")  # type: ignore[arg-type]
+    except UnicodeEncodeError:  # of half a character in a credential; its own request fails by it, and no other
+        return
+    assert model.zxid == before + applied.changed
+
+
+TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
+    "jute": (jute, [raw.connect(), *(raw.request(op, body) for op, body in bodies("/p").items())]),
+    "messages": (messages, [json.dumps(hostile.message()).encode()]),
+    "rules": (rules, [b"\1\6/a/b/c\3\1\37world\6anyone"]),
+}
+
+
+def main() -> None:
+    name, corpus, *options = sys.argv[1:]
+    target, good = TARGETS[name]
+    directory = Path(corpus)
+    directory.mkdir(parents=True, exist_ok=True)
+    for number, content in enumerate(good):
+        (directory / f"good-{number}").write_bytes(content)
+    atheris.Setup([name, corpus, f"-artifact_prefix={directory.parent}/", *options], target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
