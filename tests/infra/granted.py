@@ -52,7 +52,9 @@ class Granted:
             for item in [each["Get"] for each in parameters.get("TransactItems", ())] or [parameters]:
                 yield self._of_table(action, item)
         elif service == "s3":
-            yield Request(action, f"Blobs/{parameters['Key']}", {})
+            condition = parameters.get("IfNoneMatch")
+            values = {"s3:if-none-match": frozenset([condition])} if condition else {}
+            yield Request(action, f"Blobs/{parameters.get('Key', '')}", values)
         elif service == "sqs":
             yield Request(action, self._queue(parameters), {})
         else:

@@ -16,6 +16,8 @@ from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
 from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.blobs import blob_key, read_blob, write_blob
+from faaskeeper.storage.errors import AccessDenied
 from faaskeeper_cdk import CoordinationService, Tier
 from faaskeeper_client.cli.dead_letters import drop, list_letters, redrive
 from faaskeeper_client.cli.sessions import scan_sessions
@@ -124,3 +126,89 @@ def test_an_operator_needs_nothing_but_grant_admin(deployed: tuple[BotoAws, Serv
     assert granted.allowed == {
         action for statement in of(template("development"), "Admin") for action in statement.actions
     } - {"ssm:GetParameter"}
+
+
+NODE = {"path": {"S": "/node"}, "part": {"S": "node"}}
+SESSION = {"id": {"S": "session#0000000000000001"}, "part": {"S": "session"}}
+OTHER_GATEWAY = {"id": {"S": "gateway#other"}, "part": {"S": "gateway"}}
+HEAD = {"pk": {"S": "head"}, "sk": {"S": "head"}}
+
+
+def update(table: str, key: object, attribute: str, condition: str = "") -> dict[str, Any]:
+    return {
+        "TableName": table,
+        "Key": key,
+        "UpdateExpression": "SET #attribute = :value",
+        "ExpressionAttributeNames": {"#attribute": attribute},
+        "ExpressionAttributeValues": {":value": {"S": "forged"}},
+    } | ({"ConditionExpression": condition} if condition else {})
+
+
+def forbidden(service: Service) -> dict[str, tuple[str, str, dict[str, Any]]]:
+    """What docs/security.md says that a client cannot do, as the calls that would do it."""
+    queues = service.requests.rsplit("/", 1)[0]
+    znode = {"TableName": service.znodes}
+    replies = f"{queues}/{service.reply_prefix}other"
+    return {
+        "change data": ("dynamodb", "update_item", update(service.znodes, NODE, "data")),
+        "change a version": ("dynamodb", "update_item", update(service.znodes, NODE, "version")),
+        "create a znode": ("dynamodb", "update_item", update(service.znodes, NODE, "czxid")),
+        "change an ACL": ("dynamodb", "update_item", update(service.znodes, NODE, "acl")),
+        "learn of what it may not write": (
+            "dynamodb",
+            "update_item",
+            update(service.znodes, NODE, "watch_data", "version = :value"),
+        ),
+        "put a znode": ("dynamodb", "put_item", {**znode, "Item": NODE}),
+        "delete a znode": ("dynamodb", "delete_item", {**znode, "Key": NODE}),
+        "list all znodes": ("dynamodb", "scan", {**znode}),
+        "move the head": ("dynamodb", "update_item", update(service.ledger, HEAD, "zxid")),
+        "forge an event": ("dynamodb", "put_item", {"TableName": service.ledger, "Item": HEAD}),
+        "change a password": ("dynamodb", "update_item", update(service.sessions, SESSION, "password_hash")),
+        "lengthen a session": ("dynamodb", "update_item", update(service.sessions, SESSION, "timeout")),
+        "delete a session": ("dynamodb", "delete_item", {"TableName": service.sessions, "Key": SESSION}),
+        "mark a gateway dead": ("dynamodb", "update_item", update(service.sessions, OTHER_GATEWAY, "state")),
+        "stop its timers": ("dynamodb", "update_item", update(service.sessions, OTHER_GATEWAY, "timer")),
+        "take requests away": ("sqs", "receive_message", {"QueueUrl": service.requests}),
+        "delete requests": ("sqs", "delete_message", {"QueueUrl": service.requests}),
+        "take timers away": ("sqs", "receive_message", {"QueueUrl": service.timers}),
+        "send a reply": ("sqs", "send_message", {"QueueUrl": replies, "MessageBody": "forged"}),
+        "send a dead letter": ("sqs", "send_message", {"QueueUrl": service.dead_letters, "MessageBody": "forged"}),
+        "overwrite an object": ("s3", "put_object", {"Key": "blobs/tests/gateway/there", "Body": b""}),
+        "write a journal": ("s3", "put_object", {"Key": "journal/forged", "Body": b"", "IfNoneMatch": "*"}),
+        "write to another service": ("s3", "put_object", {"Key": "blobs/other/x", "Body": b"", "IfNoneMatch": "*"}),
+        "delete an object": ("s3", "delete_object", {"Key": "blobs/tests/gateway/there"}),
+        "list the bucket": ("s3", "list_objects_v2", {}),
+        "invoke a function": ("lambda", "invoke", {"FunctionName": "sequencer"}),
+    }
+
+
+def test_a_client_can_write_nothing_else(deployed: tuple[BotoAws, Service], template: Templates) -> None:
+    aws, service = deployed
+    granted = Granted(aws, service, of(template("development"), "Client"))
+
+    async def refuses(of_aws: str, operation: str, parameters: dict[str, Any]) -> bool:
+        try:
+            await granted.call(of_aws, operation, **parameters)
+        except AccessDenied:
+            return True
+        return False
+
+    async def attempt() -> list[str]:
+        return [what for what, call in forbidden(service).items() if not await refuses(*call)]
+
+    assert asyncio.run(attempt()) == []
+
+
+def test_what_is_in_the_bucket_stays_as_it_is(deployed: tuple[BotoAws, Service], template: Templates) -> None:
+    """Whoever reads a znode knows where its data is; what may be put must be new."""
+    aws, service = deployed
+    granted = Granted(aws, service, of(template("development"), "Client"))
+    key = blob_key(service, "gateway", "0" * 32)
+
+    async def put_twice() -> bytes:
+        await write_blob(granted, service, key, b"first")
+        await write_blob(granted, service, key, b"second")
+        return await read_blob(granted, service, key)
+
+    assert asyncio.run(put_twice()) == b"first"
