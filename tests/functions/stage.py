@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from faaskeeper.functions.sequencer import process_records
-from faaskeeper.functions.sequencing import Sequencer, Unfinished
+from faaskeeper.functions.sequencing import Sequencer
 from faaskeeper.protocol.messages import (
     Principal,
     ReplyMessage,
@@ -202,8 +202,6 @@ class Stage:
                 await instance.invoke(records)
             except Killed:
                 await self.bring_back(records)
-            except Unfinished:
-                pass  # it got on, as far as the machine let it
             except Exception:
                 # the function made them visible itself
                 failures += 1
