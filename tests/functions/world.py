@@ -42,7 +42,7 @@ class World:
 
     def __init__(self, session: CloudSession, service: Service | None = None) -> None:
         self.aws = BotoAws(session=session)
-        self.service = service or _create(session, "world")
+        self.service = service or create_storage(session, "world")
         self.now = milliseconds()
         self._sequencer = Sequencer(self.aws, self.service, lambda: self.now)
         self.reaper_metrics = Metrics()
@@ -153,7 +153,7 @@ def run(work: Awaitable[T]) -> T:
     return asyncio.run(bounded())
 
 
-def _create(session: CloudSession, name: str) -> Service:
+def create_storage(session: CloudSession, name: str) -> Service:
     dynamodb, sqs, s3 = session.client("dynamodb"), session.client("sqs"), session.client("s3")
     for table, keys in KEY_NAMES.items():
         dynamodb.create_table(
