@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -32,14 +34,18 @@ _COLUMNS = f"{'items':>6} {'WU':>6} {'RU':>6} {'msgs':>5} {'gw calls':>9} {'$ / 
 _HEADER = f"{'operation':38} {'seq. calls':>10} {_COLUMNS}"
 
 
-async def main() -> None:
+async def main(siblings: int | None) -> None:
+    """``siblings``: nothing but a znode that gets so many children, which are listed and deleted again."""
     async with stage(gateways=2) as on:
         clients = [await _client(port) for port in on.ports]
         try:
+            if siblings is not None:
+                await _siblings(on, clients[0], (0, siblings))
+                return
             print("One operation at a time, 100 B of data, no watch unless said, warm sequencer\n")
             print(_HEADER)
             await _single(on, *clients)
-            await _siblings(on, clients[0])
+            await _siblings(on, clients[0], (0, 1000, 10_000))
             await _together(on)
         finally:
             for client in clients:
@@ -80,19 +86,30 @@ async def _single(on: Stage, one: Any, other: Any) -> None:
         await _measured(on, name, step)
 
 
-async def _siblings(on: Stage, client: Any) -> None:
+async def _siblings(on: Stage, client: Any, steps: tuple[int, ...]) -> None:
     print("\nThe n-th sibling\n")
     print(_HEADER)
     await asyncio.to_thread(client.create, "/wide")
-    created = 0
-    for siblings in (0, 1000, 10_000):
+    created, seconds = 0, 0.0
+    for siblings in steps:
+        began = time.monotonic()
         while created < siblings:
             more = min(250, siblings - created)
             await asyncio.to_thread(_fill, client, created, more)
             created += more
+        seconds = time.monotonic() - began
         await _measured(on, f"create beside {siblings} siblings", lambda: client.create("/wide/one", b"x" * 100))
         await asyncio.to_thread(client.delete, "/wide/one")
         await _measured(on, f"getChildren of {siblings}", lambda: client.get_children("/wide"))
+        if siblings:
+            assert len(await asyncio.to_thread(client.get_children, "/wide")) == siblings
+            await _measured(on, f"delete beside {siblings - 1} siblings", lambda: client.delete("/wide/000000"))
+            await asyncio.to_thread(client.create, "/wide/000000")
+    print(f"\nthe last {created - steps[-2]} creates, 250 in a multi, took {seconds:.0f} s on this machine")
+    began = time.monotonic()
+    await asyncio.to_thread(_empty, client, created)
+    assert await asyncio.to_thread(client.get_children, "/wide") == []
+    print(f"all {created} deletes, likewise, {time.monotonic() - began:.0f} s")
 
 
 async def _together(on: Stage, clients: int = 10, operations: int = 100) -> None:
@@ -183,6 +200,14 @@ def _fill(client: Any, first: int, count: int) -> None:
     assert all(isinstance(result, str) for result in transaction.commit())
 
 
+def _empty(client: Any, count: int) -> None:
+    for first in range(0, count, 250):
+        transaction = client.transaction()
+        for number in range(first, min(first + 250, count)):
+            transaction.delete(f"/wide/{number:06d}")
+        assert all(result is True for result in transaction.commit())
+
+
 async def _client(port: int) -> Any:
     client = KazooClient(f"127.0.0.1:{port}", timeout=40)
     await asyncio.to_thread(client.start)
@@ -190,5 +215,7 @@ async def _client(port: int) -> Any:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m bench.operations", description=__doc__)
+    parser.add_argument("--siblings", type=int, metavar="N", help="only: a znode with N children")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+        asyncio.run(main(parser.parse_args().siblings))
