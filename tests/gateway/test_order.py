@@ -10,9 +10,11 @@ import pytest
 
 from faaskeeper.storage.aws import BotoAws, Response
 from faaskeeper.storage.errors import CancellationReason, TransactionCancelled, Unavailable
+from tests.wire.raw import multi
 
 from .ensemble import Ensemble, Served, ensemble, eventually, run, true
 from .wire import (
+    ALL_CHILDREN_NUMBER,
     CHANGED,
     CHILDREN,
     CREATE,
@@ -22,6 +24,7 @@ from .wire import (
     EXISTS,
     GET,
     LIST,
+    MULTI,
     NO_NODE,
     NODE_EXISTS,
     OK,
@@ -32,6 +35,7 @@ from .wire import (
     Reply,
     Zk,
     creation,
+    int32,
     patiently,
     reading,
     setting,
@@ -389,6 +393,48 @@ class TestReads:
 
 
 class TestMessages:
+    def test_a_subtree_is_counted_in_one_state(self, aws: BotoAws) -> None:
+        """A child moves from what was counted to what was not, or the other way, while it is counted."""
+
+        async def scenario() -> None:
+            async with ensemble(aws) as whole:
+                one, two = await whole.gateway(), await whole.gateway()
+                reader, writer = await one.connect(), await two.connect()
+                for path in ("/t", "/t/a", "/t/b", "/t/a/x"):
+                    await writer.create(path)
+                listed = {"/t/a": asyncio.Event(), "/t/b": asyncio.Event()}
+                places = ["/t/a", "/t/b"]
+                moved = False
+
+                async def before(operation: str, parameters: dict[str, Any]) -> None:
+                    nonlocal moved
+                    if path_of(operation, parameters) == places[1] and not moved:
+                        await listed[places[0]].wait()
+                        moved = True
+                        gone, made = string(f"{places[0]}/x") + int32(-1), creation(f"{places[1]}/x")
+                        move = multi((DELETE, gone), (CREATE, made))
+                        assert (await writer.call(MULTI, move)).error == OK
+
+                async def after(operation: str, parameters: dict[str, Any]) -> None:
+                    if path := path_of(operation, parameters):
+                        listed[path].set()
+
+                def path_of(operation: str, parameters: dict[str, Any]) -> str:
+                    values = parameters["ExpressionAttributeValues"] if operation == "query" else {}
+                    path = values.get(":path", {}).get("S", "")
+                    return path if path in listed else ""
+
+                one.tap.before, one.tap.after = before, after
+                for _ in range(2):
+                    assert (await reader.call(ALL_CHILDREN_NUMBER, string("/t"))).values.int32() == 3
+                    assert moved
+                    places.reverse()
+                    moved = False
+                    for event in listed.values():
+                        event.clear()
+
+        run(scenario())
+
     def test_replies_twice_and_in_any_order(self, aws: BotoAws) -> None:
         """As a standard queue may deliver them."""
 

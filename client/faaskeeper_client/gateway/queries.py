@@ -45,6 +45,7 @@ T = TypeVar("T")
 _MOST_AT_ONCE = 16
 """Storage requests that one client request may have under way."""
 _MOST_TRIES = 20
+_MOST_COUNTS = 3
 
 _KINDS: dict[WatcherType, tuple[Kind, ...]] = {
     WatcherType.CHILDREN: (Kind.CHILD,),
@@ -156,22 +157,35 @@ class Queries:
         )
 
     async def _get_all_children_number(self, xid: int, body: GetAllChildrenNumber) -> Result:
-        """Counts level by level; not one state of the tree, if the tree is changing meanwhile."""
-        node = await self._node(body.path)
-        if node.znode is None:
-            return _error(xid, Code.NO_NODE, node.zxid)
-        if not self._may_read(node.znode):
-            return _error(xid, Code.NO_AUTH, node.zxid)
-        total, zxid = 0, node.zxid
-        level = [body.path or "/"]
+        """All of one state: that which was complete before, if nothing counted is newer. Where the tree changes during
+        each of a few attempts, the last one counts as it is."""
+        await self._gateway.observer.catch_up()
+        total = zxid = 0
+        for _ in range(_MOST_COUNTS):
+            complete = self._gateway.observer.complete
+            node = await self._node(body.path)
+            if node.znode is None:
+                return _error(xid, Code.NO_NODE, node.zxid)
+            if not self._may_read(node.znode):
+                return _error(xid, Code.NO_AUTH, node.zxid)
+            total, zxid = await self._below(body.path or "/")
+            if zxid <= complete:
+                break
+            await self._gateway.observer.observe(zxid)
+        return Result(zxid, lambda z: responses.number(xid, z, total))
+
+    async def _below(self, path: str) -> tuple[int, int]:
+        """(how many znodes there are below ``path``, the latest zxid seen among them), counted level by level."""
+        total = zxid = 0
+        level = [path]
         while level:
             listings = await _gather(self._listing(path) for path in level)
             zxid = max([zxid, *(seen for seen, _ in listings)])
             level = [
-                f"{path.rstrip('/')}/{name}" for path, (_, names) in zip(level, listings, strict=True) for name in names
+                paths.child(path, name) for path, (_, names) in zip(level, listings, strict=True) for name in names
             ]
             total += len(level)
-        return Result(zxid, lambda z: responses.number(xid, z, total))
+        return total, zxid
 
     async def _listing(self, path: str) -> tuple[int, tuple[str, ...]]:
         """(zxid, names); no names if the node is gone by now."""
