@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from runpy import run_path
@@ -14,12 +16,15 @@ import pytest
 
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.queues import REQUEST_GROUP
+from faaskeeper_cdk import Tier
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.synthesize import Assembly
 from quota.client import Client, Lease, LeaseLost, Refused
 from quota.parts import Quota
+from tests.infra.test_review import violations
 
 ROOT = Path(__file__).parents[2]
+APP = ROOT / "examples" / "quota" / "app.py"
 T = TypeVar("T")
 
 
@@ -41,12 +46,26 @@ def deployed(
     app = cdk.App(outdir=str(directory), context=flags, analytics_reporting=False)
     # without the rule: the emulator is not bootstrapped
     synthesizer = cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=False)
-    run_path(str(ROOT / "examples" / "quota" / "app.py"))["QuotaStack"](app, "Quota", synthesizer=synthesizer)
+    run_path(str(APP))["QuotaStack"](app, "Quota", synthesizer=synthesizer)
     app.synth()
     cloud.deploy_assembly(Assembly(directory, "Quota"), "quota", account=account)
     session = cloud.session(account)
     (output,) = session.client("cloudformation").describe_stacks(StackName="quota")["Stacks"][0]["Outputs"]
     return BotoAws(session=session), Quota(**json.loads(output["OutputValue"]))
+
+
+def test_reviewers_find_nothing(tmp_path: Path) -> None:
+    flags = json.loads((ROOT / "cdk.json").read_text())["context"]
+    stack: Any = run_path(str(APP))["QuotaService"]
+    assert violations(flags, tmp_path, lambda scope: stack(scope, "Service", name="tests", tier=Tier.standard())) == []
+    template = tmp_path / "Test.template.json"
+    linted = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), "--ignore-checks", "W3005", "--", template],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (linted.stdout, linted.returncode) == ("", 0)
 
 
 async def acquired(client: Client, tenant: str, units: int, seconds: float = 120.0) -> Lease | None:

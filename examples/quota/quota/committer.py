@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from faaskeeper.functions.committing import Committer
 from faaskeeper.functions.delivery import deliver
@@ -97,7 +98,7 @@ class QuotaCommitter(Committer[Command, Head, Batch]):
             outcome = apply(command, tenants, alive=command.lease in living)
             if "report" in outcome:
                 # claim check: it would not fit into the head, and may not into a message
-                report = blob_key(self._quota, "reports", f"{command.client}-{command.number}")
+                report = blob_key(self._quota, "reports", uuid4().hex)
                 await write_blob(self._aws, self._quota, report, json.dumps(outcome["report"]).encode())
                 outcome["report"] = report
             batch.answers.append((command.client, command.number, outcome))
