@@ -272,6 +272,14 @@ class TestSubtrees:
         assert run("import", *arguments).err == "6 znodes imported\n"
         assert zk.get(f"{subtree}-moved/closed/below")[0] == b"y"
 
+    def test_a_whole_tree_to_a_place_in_another(self, run: Run, zk: KazooClient, root: str, tmp_path: Path) -> None:
+        znodes = [{"path": path, "data": path, "acl": ["world:anyone:cdrwa"]} for path in ("/", "/a", "/a/b")]
+        file = tmp_path / "tree.json"
+        file.write_text(json.dumps({"format": "faaskeeper-subtree", "version": 1, "root": "/", "znodes": znodes}))
+        assert run("import", str(file), "--to", f"{root}/copy").err == "3 znodes imported\n"
+        assert self.content(zk, f"{root}/copy").keys() == {"", "/a", "/a/b"}
+        assert zk.get(f"{root}/copy")[0] == b"/"
+
     def test_by_a_pipe(self, gateway: GatewayThread, zk: KazooClient, root: str) -> None:
         zk.create(f"{root}/a", b"data")
         server = f"--server {gateway.hosts}"

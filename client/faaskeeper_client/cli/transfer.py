@@ -107,8 +107,10 @@ def read_document(text: bytes) -> tuple[str, list[Node]]:
 
 def moved(nodes: Iterable[Node], root: str, target: str) -> list[Node]:
     """The same below ``target`` in place of ``root``."""
-    below = root.rstrip("/")
-    return [replace(node, path=(target.rstrip("/") + node.path.removeprefix(below)) or "/") for node in nodes]
+    below, place = root.rstrip("/"), target.rstrip("/")
+    return [
+        replace(node, path=target if node.path == root else f"{place}{node.path.removeprefix(below)}") for node in nodes
+    ]
 
 
 def write_subtree(zookeeper: ZooKeeper, root: str, nodes: Iterable[Node], *, overwrite: bool) -> int:
