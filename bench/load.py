@@ -64,9 +64,9 @@ class Load:
             assert made.reply is not None
             assert made.reply.code is Code.OK
         before = self._now()
-        await self._all(
-            lambda client, number: [GetData(paths[(number + k) % SESSIONS], watch=True) for k in range(WATCHES)]
-        )
+        for k in range(WATCHES):
+            # one of each session at a time: on this machine more would take longer than clients have patience
+            await self._all(lambda client, number, k=k: [GetData(paths[(number + k) % SESSIONS], watch=True)])
         watched = self._now()
         answered = await self._all(lambda client, number: [SetData(paths[number], _DATA)] * WRITES)
         written = self._now()
