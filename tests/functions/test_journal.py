@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+import faaskeeper.functions.batch as batching
+import faaskeeper.znode.apply as applying
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.blobs import data_key
 from faaskeeper.storage.commit import item_size
@@ -15,14 +17,14 @@ from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Permission
 from faaskeeper.znode.operations import CloseSession, Create, Delete, Multi, SetData
 
-from .stage import COMMIT, Counting, Dying, Failing, Killed, Stage, Stalling, calls, create, run
+from .stage import COMMIT, Client, Counting, Dying, Failing, Killed, Stage, Stalling, calls, create, run
 
 EPHEMERAL = 1
 SEQUENTIAL = 2
 EPHEMERALS = 150
 
 
-async def with_ephemerals(stage: Stage, count: int = EPHEMERALS) -> object:
+async def with_ephemerals(stage: Stage, count: int = EPHEMERALS) -> Client:
     client = await stage.client()
     await stage.do(client, create("/locks"))
     await stage.do(client, *(create(f"/locks/{number:04}", flags=EPHEMERAL) for number in range(count)))
@@ -39,6 +41,35 @@ def test_closing_deletes_more_ephemerals_than_a_transaction_holds(aws: BotoAws) 
         assert outcome.code is Code.OK
         head = await stage.head()
         assert (head.zxid, head.journal) == (before.zxid + 1, "")
+        assert await stage.children("/locks") == []
+        assert await stage.ephemerals(client) == []
+        assert await stage.session(client) is None
+
+    run(scenario())
+
+
+def test_a_session_with_more_than_an_invocation_gets_through(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ephemerals go part by part, whoever dies in between, and the session with the last of them."""
+
+    async def scenario() -> None:
+        for module in (applying, batching):
+            monkeypatch.setattr(module, "MOST_CLOSED", 70)
+        stage = await Stage.create(aws)
+        client, other = await with_ephemerals(stage), await stage.client()
+        before = await stage.head()
+        first = await stage.send(other.gateway, (other, create("/first")))
+        closing = await stage.send(client.gateway, (client, CloseSession()))
+        last = await stage.send(other.gateway, (other, create("/last")))
+        records = await stage.receive()
+        # the other's create, then the journal of the first part, in three steps, then that of the second
+        with pytest.raises(Killed):
+            await stage.sequencer(Dying(aws, calls(COMMIT, nth=7), after=True)).invoke(records)
+        assert await stage.session(client) is not None
+        await stage.bring_back(records)
+        await stage.drain()
+        outcomes = await stage.outcomes(other.gateway, [*first, *last])
+        outcomes |= await stage.outcomes(client.gateway, closing)
+        assert [outcomes[number].zxid - before.zxid for number in (*first, *closing, *last)] == [1, 4, 5]
         assert await stage.children("/locks") == []
         assert await stage.ephemerals(client) == []
         assert await stage.session(client) is None

@@ -17,7 +17,7 @@ from faaskeeper.storage.loading import MOST_KEYS, Snapshot, Wanted, load
 from faaskeeper.storage.transactions import Moved, Position
 from faaskeeper.znode import quotas
 from faaskeeper.znode.acl import Caller, digest_id
-from faaskeeper.znode.apply import Applied, apply
+from faaskeeper.znode.apply import MOST_CLOSED, Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import Blob, Event, Identity, Kind
 from faaskeeper.znode.operations import (
@@ -65,7 +65,8 @@ class Entry:
 
 @dataclass(slots=True)
 class Batch:
-    """The first of the entries that were given, applied: ``outcomes`` in step with ``entries``.
+    """The first of the entries that were given, applied: ``outcomes`` in step with ``entries``. Without entries, a part
+    of the first, which is to be applied again.
 
     ``plan`` is None if nothing changed. ``assumed`` are paths that were taken to be missing: if the commit fails,
     they must be loaded. ``detached`` are the (gateway, session, epoch) that lost their connection
@@ -145,6 +146,8 @@ def _apply(
     outcome_bytes = 0
     items: dict[str, int] = {}
     for entry in entries:
+        if batch.entries and _closes_many(entry, snapshot):
+            break  # alone, in the next transaction
         fork = state.fork()
         # one session may attach through two gateways in one batch
         by = entry.request.principal, entry.gateway
@@ -161,11 +164,13 @@ def _apply(
         batch.sessions += more_sessions
         batch.expired += more_sessions < 0 and _expires(entry.request.operation)
         state.merge(fork)
-        batch.entries.append(entry)
-        batch.outcomes.append(applied.outcome)
         batch.events.extend(applied.events)
         if applied.changed:
             batch.zxid += 1
+        if not applied.finished:
+            break
+        batch.entries.append(entry)
+        batch.outcomes.append(applied.outcome)
     changed = {path for path, _, _ in state.changed_nodes()}
     unverified = state.assumed_missing - changed
     if batch.zxid > head.zxid:
@@ -230,6 +235,12 @@ def _outcome(
         return Applied(Outcome(Code.SYSTEM_ERROR, zxid), changed=False)
 
 
+def _closes_many(entry: Entry, snapshot: Snapshot) -> bool:
+    return len(snapshot.ephemerals.get(entry.request.principal.session, ())) > MOST_CLOSED and isinstance(
+        entry.request.operation, CloseSession | ExpireSession
+    )
+
+
 def _too_large(operation: Operation) -> bool:
     return isinstance(operation, Multi) and len(operation.operations) > MOST_OPERATIONS
 
@@ -269,7 +280,7 @@ def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
     if missing.usage is not None:
         return Wanted(usage=frozenset({missing.usage}))
     assert missing.path is not None
-    owned = {path for paths in snapshot.ephemerals.values() for path in paths}
+    owned = {path for paths in snapshot.ephemerals.values() for path in sorted(paths)[:MOST_CLOSED]}
     paths = owned | {_parent(path) for path in owned} | {missing.path}
     return Wanted(paths=frozenset(paths - snapshot.items.keys()))
 

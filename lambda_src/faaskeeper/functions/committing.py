@@ -49,7 +49,7 @@ class Watermarked(Protocol):
 
 
 class Built(Protocol):
-    """A transaction of the first of some commands, ``entries``."""
+    """A transaction of the first of some commands, ``entries``; of a part of the first one if there are none."""
 
     @property
     def entries(self) -> Sequence[Any]: ...
@@ -115,12 +115,11 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
                 remaining = [entry for entry in remaining if entry.position > head.applied]
                 continue
             taken: Sequence[EntryT] = remaining[:most]
-            done = 0
+            committed, done = False, 0
             try:
                 batch = await self._try_to_build(head, taken)
-                taken = batch.entries
-                if await self._commit(head, batch):
-                    done = len(taken)
+                taken = batch.entries or taken[:1]
+                committed, done = await self._commit(head, batch), len(batch.entries)
             except Moved:
                 self._head = None
             except Rejected:
@@ -129,8 +128,9 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
                     continue
                 logger.exception("%s is refused", taken[0].position)
                 # it must not hold up all others
-                done, most = int(await self._commit(head, self._refusal(head, taken[0]))), len(remaining)
-            if done:
+                committed, done = await self._commit(head, self._refusal(head, taken[0])), 1
+                most = len(remaining)
+            if committed:
                 remaining = remaining[done:]
                 attempt = 0
                 if remaining:

@@ -103,7 +103,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
             batch.zxid,
             head.zxid,
             tuple(batch.plan.keys),
-            batch.entries[-1].position,
+            batch.entries[-1].position if batch.entries else head.applied,
             tuple(answer for answer in answers if len(ascii(answer)) < _MOST_OUTCOME_BYTES),
             subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
             detached=tuple(batch.detached),

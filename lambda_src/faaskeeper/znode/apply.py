@@ -37,6 +37,8 @@ from faaskeeper.znode.state import State
 __all__ = ["Applied", "Caller", "apply"]
 
 _MAX_CREATES = 2**31 - 1
+MOST_CLOSED = 10_000
+"""Ephemerals that go in one transaction with their session; before it those go that it owns besides."""
 MOST_LISTED = 50_000
 """Children of a node that ListChildren lists: all writes wait while it does."""
 
@@ -47,11 +49,13 @@ class Applied:
 
     ``changed`` tells whether it made a transaction: if not, the zxid it was given is still free, the state is as
     before, there are no events, and ``outcome.zxid`` is the zxid before. Events are in the order they fire.
+    Unless ``finished``, the operation is to be applied again: its outcome is to come.
     """
 
     outcome: Outcome
     events: tuple[Event, ...] = ()
     changed: bool = True
+    finished: bool = True
 
 
 def apply(state: State, operation: Operation, caller: Caller, zxid: int, time: int) -> Applied:
@@ -81,7 +85,7 @@ def apply(state: State, operation: Operation, caller: Caller, zxid: int, time: i
             return Applied(outcome, changed=False)
         return _unchanged(zxid, None if outcome.results is None else [result.code for result in outcome.results])
     state.merge(fork)
-    return Applied(outcome, tuple(transaction.events))
+    return Applied(outcome, tuple(transaction.events), finished=transaction.finished)
 
 
 def _unchanged(zxid: int, codes: list[Code] | None) -> Applied:
@@ -95,6 +99,7 @@ class _Transaction:
 
     def __init__(self, state: State, caller: Caller, zxid: int, time: int) -> None:
         self.events: list[Event] = []
+        self.finished = True
         self._state = state
         self._caller = caller
         self._zxid = zxid
@@ -238,11 +243,14 @@ class _Transaction:
     def _close_session(self) -> Outcome:
         self._existing_session()
         session_id = self._caller.session
-        for path in self._state.ephemerals(session_id):
+        owned = self._state.ephemerals(session_id)
+        for path in owned[:MOST_CLOSED]:
             node = self._state.node(path)
             if node is not None and node.owner == session_id:
                 self._remove(path, node)
-        self._state.put_session(session_id, None)
+        self.finished = len(owned) <= MOST_CLOSED
+        if self.finished:
+            self._state.put_session(session_id, None)
         return Outcome(Code.OK, self._zxid)
 
     def _expire_session(self, expire: ExpireSession) -> Outcome:
