@@ -17,6 +17,7 @@ from faaskeeper.storage.primitives import (
     AtomicList,
     AtomicSet,
     Entries,
+    Heartbeat,
     LockHeld,
     LockLost,
     Register,
@@ -419,6 +420,61 @@ class TestLock:
             run(TimedLock(aws, TABLE, key).acquire("one", 0))
 
 
+class Timers:
+    """The delayed messages that were armed, as (beat, timer number, seconds)."""
+
+    def __init__(self) -> None:
+        self.armed: list[tuple[int, int, float]] = []
+
+    async def arm(self, beat: int, timer: int, seconds: float) -> None:
+        self.armed.append((beat, timer, seconds))
+
+
+class TestHeartbeat:
+    def test_who_beats_lives_and_who_stands_still_is_told_that_it_is_dead(self, aws: BotoAws, key: Key) -> None:
+        async def work() -> None:
+            heart, timers = Heartbeat(aws, TABLE, key), Timers()
+            assert await heart.beat(1, 5000)
+            assert await heart.beat(2, 5000)
+            assert await heart.due(1, 0, 5000, timers.arm) is None
+            assert timers.armed == [(2, 1, 5.0)]
+            ended = await heart.due(2, 1, 5000, timers.arm)
+            assert ended is not None
+            assert ended.alive
+            assert await heart.beat(3, 5000) is None
+            again = await heart.due(2, 1, 5000, timers.arm)
+            assert again is not None
+            assert not again.alive
+            await heart.forget()
+            assert await heart.beat(4, 5000) is None
+            assert len(timers.armed) == 1
+
+        run(work())
+
+    def test_a_timer_that_was_not_held_for_the_timeout_ends_nobody(self, aws: BotoAws, key: Key) -> None:
+        async def work() -> None:
+            heart, timers = Heartbeat(aws, TABLE, key), Timers()
+            assert await heart.beat(1, 5000)
+            assert await heart.due(1, 0, 4999, timers.arm) is None
+            assert timers.armed == [(1, 1, 5.0)]
+            assert await heart.beat(2, 5000)
+
+        run(work())
+
+    def test_doubled_timers_go_on_as_one_though_answers_get_lost(self, aws: BotoAws, key: Key) -> None:
+        async def work() -> None:
+            losing = LosingAnswers(aws, chance=random.Random(3))
+            heart, timers = Heartbeat(losing, TABLE, key), Timers()
+            assert await heart.beat(1, 5000)
+            assert await heart.beat(2, 5000)
+            for _ in range(3):
+                assert await heart.due(1, 0, 5000, timers.arm) is None
+            assert timers.armed == [(2, 1, 5.0)]
+            assert losing.lost > 0
+
+        run(work())
+
+
 def test_each_operation_costs_what_it_says(aws: BotoAws, new_key: Callable[[], Key]) -> None:
     """DynamoDB Local reports transactions without their doubling, so there the price of a token is not seen."""
     metered = Recording(aws)
@@ -435,7 +491,11 @@ def test_each_operation_costs_what_it_says(aws: BotoAws, new_key: Callable[[], K
         register = Register(metered, TABLE, new_key())
         lock = TimedLock(metered, TABLE, new_key())
         lease = await lock.acquire("meter", 30.0)
+        heart, timers = Heartbeat(metered, TABLE, new_key()), Timers()
         return {
+            "beat": await cost(heart.beat(1, 5000)),
+            "go on": await cost(heart.due(0, 0, 5000, timers.arm)),
+            "end": await cost(heart.due(1, 1, 5000, timers.arm)),
             "take": await cost(counter.take(1000)),
             "add": await cost(counter.add(1)),
             "count": await cost(counter.read()),
@@ -453,6 +513,9 @@ def test_each_operation_costs_what_it_says(aws: BotoAws, new_key: Callable[[], K
     token = costs["add"]
     assert token in (1.0, 2.0)
     assert costs == {
+        "beat": 1.0,
+        "go on": 2.0,
+        "end": 2.0,
         "take": 1.0,
         "add": token,
         "count": 1.0,

@@ -84,7 +84,7 @@ class Heartbeat:
     async def due(self, beat: int, timer: int, waited: int, arm: Arm) -> Pulse | None:
         """A message came due that was sent with ``beat`` and ``timer`` and that the queue held for ``waited`` ms,
         perhaps doubled, perhaps late. If it lives, the next message is armed, else it is dead from now on, and the
-        answer as ``declare_dead``'s. Up to four write and read units.
+        answer as ``declare_dead``'s. A read unit and a write unit.
         """
         pulse = await self.read()
         if pulse is None or not pulse.alive:
