@@ -331,7 +331,7 @@ def test_the_sdk_repeats_a_call_once_and_so_can_fail_what_succeeded() -> None:
     async def main() -> tuple[type[AwsError] | None, int]:
         faults = Faults.none()
         faults.script = lambda site: Kind.LOST_ANSWER if site.number == 1 else None
-        cloud = Cloud(faults)
+        cloud = Cloud(faults, sdk_attempts=2)
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         try:
             await cloud.client("p").call(
@@ -352,7 +352,7 @@ def test_the_sdk_repeats_a_transaction_with_the_same_token() -> None:
     async def main() -> int:
         faults = Faults.none()
         faults.script = lambda site: Kind.LOST_ANSWER if site.number == 1 else None
-        cloud = Cloud(faults)
+        cloud = Cloud(faults, sdk_attempts=2)
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         await cloud.admin.call("dynamodb", "put_item", TableName="t", Item={**KEYS[0], "n": {"N": "0"}})
         assert await write_all(cloud.client("p"), KEYS[:1], 1)

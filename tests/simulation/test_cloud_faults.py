@@ -37,7 +37,7 @@ def test_every_kind_strikes_and_says_so() -> None:
             assert str(fault).startswith(f"#{fault.number} ")
             assert fault.where
     standard_queues_and_schedules = {Kind.DUPLICATE, Kind.DOUBLE_INVOKE, Kind.LATE_SCHEDULE}
-    none_here = {Kind.PARTIAL_BATCH, Kind.NEW_QUEUE}
+    none_here = {Kind.PARTIAL_BATCH, Kind.NEW_QUEUE, Kind.LOST_HINT}
     assert seen == set(Kind) - ORDINARY - standard_queues_and_schedules - none_here
 
 

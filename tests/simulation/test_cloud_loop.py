@@ -249,6 +249,20 @@ def test_a_partition_ends_calls_as_the_sdk_would() -> None:
     assert run(1, main()) == (3.0, 1)
 
 
+def test_a_partition_from_one_service_leaves_the_others() -> None:
+    async def main() -> int:
+        cloud = Cloud()
+        cloud.dynamodb.create_table("t", ("pk", "S"))
+        process = cloud.process("gateway")
+        process.partition(60, "sqs")
+        await cloud.client(process).call("dynamodb", "put_item", TableName="t", Item={"pk": {"S": "a"}})
+        with pytest.raises(Exception, match="cut off"):
+            await cloud.client(process).call("sqs", "create_queue", QueueName="q")
+        return len(cloud.dynamodb.items("t"))
+
+    assert run(1, main()) == 1
+
+
 def test_tasks_that_are_left_end_without_effect_or_noise(capsys: pytest.CaptureFixture[str]) -> None:
     reached: list[str] = []
 

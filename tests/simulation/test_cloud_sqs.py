@@ -419,3 +419,18 @@ def test_entries_of_a_batch_fail_one_by_one() -> None:
     results = [on_queue(work, faults=Faults.only(seed, Kind.PARTIAL_BATCH, rate=0.2), seed=seed) for seed in range(20)]
     assert all(sent + failed == 10 and there == sent for sent, failed, there in results)
     assert any(failed for _, failed, _ in results)
+
+
+def test_only_what_is_expendable_is_lost() -> None:
+    async def main() -> list[str]:
+        cloud = Cloud(Faults.only(1, Kind.LOST_HINT, rate=1.0))
+        cloud.sqs.expendable = lambda queue, body: queue == "news" and body == "hint"
+        for name in ("news", "others"):
+            await cloud.admin.call("sqs", "create_queue", QueueName=name)
+        sender = cloud.client("sender")
+        for name in ("news", "others"):
+            for body in ("hint", "reply"):
+                await sender.call("sqs", "send_message", QueueUrl=cloud.sqs.url(name), MessageBody=body)
+        return [f"{name} {message.body}" for name in ("news", "others") for message in cloud.sqs.messages(name)]
+
+    assert run(1, main()) == ["news reply", "others hint", "others reply"]

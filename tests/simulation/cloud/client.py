@@ -25,7 +25,8 @@ from .service import At, Service
 from .usage import Usage
 
 CONNECT_TIMEOUT: Final = 3.0
-READ_TIMEOUT: Final = 25.0
+READ_TIMEOUT: Final = 10.0
+"""As ``faaskeeper.storage.aws.BotoAws`` has it, beyond what the call itself asks to wait."""
 _RETRIED: Final = (Throttled, Unavailable)
 
 Outcome: TypeAlias = Response | AwsError
@@ -61,8 +62,11 @@ class Network:
 class Client:
     """Aws for one process. The process being dead, calls raise Killed."""
 
-    def __init__(self, network: Network, process: Process, *, ideal: bool = False) -> None:
+    def __init__(
+        self, network: Network, process: Process, *, ideal: bool = False, timeout: float = READ_TIMEOUT
+    ) -> None:
         self.process = process
+        self._timeout = timeout
         self._network = network
         self._ideal = ideal
 
@@ -75,7 +79,8 @@ class Client:
         shapes.check(service, operation, parameters)
         if operation == "transact_write_items" and "ClientRequestToken" not in parameters:
             parameters["ClientRequestToken"] = f"{network.chance.getrandbits(128):032x}"  # as the SDK does
-        call = _Call(network, self.process, service, operation, parameters, ideal=self._ideal)
+        timeout = self._timeout + parameters.get("WaitTimeSeconds", 0)
+        call = _Call(network, self.process, service, operation, parameters, ideal=self._ideal, timeout=timeout)
         return await call.start()
 
 
@@ -94,6 +99,7 @@ class _Call:
         "_return_delay",
         "_sent",
         "_service",
+        "_timeout",
     )
 
     def __init__(
@@ -105,6 +111,7 @@ class _Call:
         parameters: dict[str, Any],
         *,
         ideal: bool,
+        timeout: float,
     ) -> None:
         self._network = network
         self._process = process
@@ -112,6 +119,7 @@ class _Call:
         self._operation = operation
         self._parameters = parameters
         self._ideal = ideal
+        self._timeout = timeout
         self._attempt = 0
         self._sent = 0.0
         self._return_delay = 0.0
@@ -137,7 +145,7 @@ class _Call:
         fault = self._fault = network.faults.at_call(
             process.name, self._service, self._operation, mortal=process.mortal
         )
-        if now < process.partitioned_until:
+        if process.cut_off(self._service):
             self._answer_at(now + CONNECT_TIMEOUT, self._unavailable("cut off"))
             return
         if fault is not None:
@@ -216,8 +224,8 @@ class _Call:
         """In the calling process: the answer, unless a partition swallows it; then what the SDK makes of it."""
         network, process = self._network, self._process
         now = network.loop.time()
-        if now < process.partitioned_until and not isinstance(outcome, Unavailable):
-            self._answer_at(max(now, self._sent + READ_TIMEOUT), self._unavailable("no answer while cut off"))
+        if process.cut_off(self._service) and not isinstance(outcome, Unavailable):
+            self._answer_at(max(now, self._sent + self._timeout), self._unavailable("no answer while cut off"))
             return
         retried = isinstance(outcome, _RETRIED) or (
             isinstance(outcome, AwsError) and outcome.code == "TransactionInProgressException"
@@ -238,7 +246,7 @@ class _Call:
         share = self._network.faults.share()
         if share < 0.6:
             return 0.001 + 0.2 * share
-        return CONNECT_TIMEOUT if share < 0.8 else READ_TIMEOUT
+        return CONNECT_TIMEOUT if share < 0.8 else self._timeout
 
     def _unavailable(self, why: str) -> Unavailable:
         return Unavailable(self._service, self._operation, "EndpointConnectionError", why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .client import Client, Network
+from .client import READ_TIMEOUT, Client, Network
 from .dynamodb import DynamoDb
 from .faults import Faults, Kind
 from .lambda_ import Instance, Lambda
@@ -17,8 +17,8 @@ from .sqs import Sqs
 from .ssm import Ssm
 from .usage import Usage
 
-SDK_ATTEMPTS: Final = 2
-"""As ``faaskeeper.storage.aws.BotoAws`` configures the SDK: one retry."""
+SDK_ATTEMPTS: Final = 1
+"""As ``faaskeeper.storage.aws.BotoAws`` configures the SDK: no retry."""
 
 
 class Cloud:
@@ -67,9 +67,9 @@ class Cloud:
             self._processes[name] = process
         return process
 
-    def client(self, process: Process | str) -> Client:
-        """The seam as a process sees it."""
-        return Client(self.network, process if isinstance(process, Process) else self.process(process))
+    def client(self, process: Process | str, *, timeout: float = READ_TIMEOUT) -> Client:
+        """The seam as a process sees it, which waits ``timeout`` seconds for an answer."""
+        return Client(self.network, process if isinstance(process, Process) else self.process(process), timeout=timeout)
 
     def connect_queue(
         self, queue: str, function: str, *, batch_size: int = 10, pollers: int = 5, reports_failures: bool = True

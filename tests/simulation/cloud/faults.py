@@ -63,6 +63,8 @@ class Kind(StrEnum):
     """Per receive from a standard queue: messages come in any order."""
     SMALL_RECEIVE = "small receive"
     """A receive returns fewer messages than there are, so redeliveries come in other batches."""
+    LOST_HINT = "lost hint"
+    """A message that only tells news earlier (``Sqs.expendable``) never arrives. SQS loses none; who sends it may."""
     NEW_QUEUE = "new queue"
     """For up to a second after its creation a queue is unknown to some calls (CreateQueue, API reference)."""
 
@@ -108,6 +110,7 @@ RATES: Final[Mapping[Kind, float]] = {
     Kind.LATE_SCHEDULE: 0.1,
     Kind.CLOCK_SKEW: 1.0,
     Kind.NEW_QUEUE: 0.3,
+    Kind.LOST_HINT: 0.1,
 }
 """Rates of ``Faults.all``: high, so that a schedule of some hundred calls meets several."""
 

@@ -101,6 +101,10 @@ class Lambda:
         function = self._functions[name] = Function(name, start, timeout, memory, concurrency)
         return function
 
+    def processes(self) -> list[Process]:
+        """Of every instance."""
+        return [instance.process for function in self._functions.values() for instance in function.instances]
+
     def function(self, name: str) -> Function:
         """By name or ARN. Raises NotFound."""
         function = self._functions.get(name.rpartition(":")[2])

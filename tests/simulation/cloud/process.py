@@ -38,7 +38,7 @@ class Process:
         """True while no callback of this process may run: paused or dead."""
         self.clock_skew = clock_skew
         self.slowness = 1.0
-        self.partitioned_until = 0.0
+        self._cut: dict[str, float] = {}
         self.context = contextvars.Context()
         self.context.run(CURRENT.set, self)
         self._loop = loop
@@ -108,12 +108,18 @@ class Process:
     def forget_when_killed(self, callback: Callable[[], None]) -> None:
         self._mourners.pop(callback, None)
 
-    def partition(self, seconds: float) -> None:
-        """Cut off from AWS for that long: its requests are lost, and so are the answers to those under way."""
-        self.partitioned_until = max(self.partitioned_until, self._loop.time() + seconds)
+    def partition(self, seconds: float, service: str = "") -> None:
+        """Cut off from AWS, or from one service of it, for that long: its requests are lost, and so are the answers to
+        those under way."""
+        self._cut[service] = max(self._cut.get(service, 0.0), self._loop.time() + seconds)
+
+    def cut_off(self, service: str) -> bool:
+        """Whether it now is."""
+        now = self._loop.time()
+        return bool(self._cut) and (now < self._cut.get("", 0.0) or now < self._cut.get(service, 0.0))
 
     def heal(self) -> None:
-        self.partitioned_until = 0.0
+        self._cut.clear()
 
     def slow(self, factor: float) -> None:
         """Multiplies the latency of its calls from now on; 1.0 is normal."""

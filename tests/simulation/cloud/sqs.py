@@ -54,6 +54,8 @@ class Sqs:
     _waiting: dict[Queue, list[Wait]] = field(default_factory=dict[Queue, list[Wait]])
     _alarms: dict[Queue, float] = field(default_factory=dict[Queue, float])
     _receipts: dict[str, tuple[Queue, Message]] = field(default_factory=dict[str, tuple[Queue, Message]])
+    expendable: Callable[[str, str], bool] = lambda queue, body: False
+    """Whether a message, by its queue's name and its body, is one that may be lost."""
     _serial: Iterator[int] = field(default_factory=lambda: iter(range(1, 1 << 62)))
 
     def __post_init__(self) -> None:
@@ -257,6 +259,9 @@ class Sqs:
         message = Message(
             self._name(), body, dict(parameters.get("MessageAttributes", {})), now, visible_at, group, deduplication_id
         )
+        may_lose = Kind.LOST_HINT in self.faults.rates and not fifo and self.expendable(queue.name, body)
+        if may_lose and self.faults.happens(Kind.LOST_HINT, queue.name):
+            return message
         accepted = queue.add(message)
         if not fifo:
             doubled = self.faults.strike(Kind.DUPLICATE, lambda: f"{queue.name} {body[:40]}")

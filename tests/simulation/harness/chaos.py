@@ -17,13 +17,17 @@ class Chaos(StrEnum):
     GATEWAY_KILL = "gateway kill"
     GATEWAY_PAUSE = "gateway pause"
     GATEWAY_CUT = "gateway cut off from AWS"
+    GATEWAY_HALF_CUT = "gateway cut off from one service"
+    FUNCTION_CUT = "function cut off from one service"
     CLIENT_CUT = "client cut off from gateway"
     CLIENT_PAUSE = "client pause"
     CLIENT_KILL = "client kill"
     CLIENT_MOVE = "client moves"
 
 
-_PAUSES = (0.05, 60.0)
+_LENGTHS = (0.05, 180.0)
+"""Shortest and longest, in seconds; every order of magnitude occurs."""
+_SERVICES = ("dynamodb", "sqs", "s3")
 
 
 class Troubles:
@@ -57,7 +61,7 @@ class Troubles:
 
     def _strike(self, kind: Chaos) -> None:
         slot, client = self._chance.choice(self._slots), self._chance.choice(self._clients)
-        low, high = _PAUSES
+        low, high = _LENGTHS
         seconds = low * (high / low) ** self._chance.random()
         gateway = slot.process
         if gateway is None or gateway.dead or client.process.dead:
@@ -69,6 +73,17 @@ class Troubles:
                 gateway.pause(seconds)
             case Chaos.GATEWAY_CUT:
                 gateway.partition(seconds)
+            case Chaos.GATEWAY_HALF_CUT:
+                gateway.partition(seconds, self._chance.choice(_SERVICES))
+            case Chaos.FUNCTION_CUT:
+                instances = self._cloud.functions.processes()
+                if not instances:
+                    return
+                struck = self._chance.choice(instances)
+                struck.partition(seconds, self._chance.choice(_SERVICES))
+                self._note(kind, struck.name, seconds)
+                self._touched.append(struck)
+                return
             case Chaos.CLIENT_CUT:
                 self._cloud.loop.sockets.cut(client.process, gateway, seconds)
             case Chaos.CLIENT_PAUSE:
@@ -79,5 +94,7 @@ class Troubles:
                 client.preferred = slot
                 client.process.post(client.disconnect)
         self._touched += [gateway, client.process]
-        struck = client.name if kind.startswith("client") else slot.name
-        self.done.append((self._cloud.loop.time(), kind, f"{struck} for {seconds:.3f} s"))
+        self._note(kind, client.name if kind.startswith("client") else slot.name, seconds)
+
+    def _note(self, kind: Chaos, name: str, seconds: float) -> None:
+        self.done.append((self._cloud.loop.time(), kind, f"{name} for {seconds:.3f} s"))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from faaskeeper.functions import janitor, sequencer
+from faaskeeper.functions import janitor, runtime, sequencer
 from faaskeeper.functions.cleaning import Janitor
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.notifier import notify
 from faaskeeper.functions.reaper import look_at
 from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.protocol.messages import decode_reply
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import KEY_NAMES
 from tests.simulation.cloud import Cloud, Context, Instance
@@ -26,6 +28,7 @@ WORKER_TIMEOUT = 60
 REPLIES = "replies-"
 MOST_TIMER_RECEIVES = 20
 _TRUSTED = "TRUSTED_SENDERS"
+_FUNCTION_TIMEOUT = inspect.signature(runtime.aws).parameters["timeout"].default
 
 
 class Deployment:
@@ -68,6 +71,7 @@ class Deployment:
             "deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead-letters",
         }
         await self._queue("timers", VisibilityTimeout=str(WORKER_TIMEOUT), RedrivePolicy=json.dumps(redrive))
+        cloud.sqs.expendable = _is_hint
         functions = cloud.functions
         functions.register("sequencer", self._start_sequencer, timeout=TIMEOUT)
         functions.register("notifier", self._start_notifier, timeout=WORKER_TIMEOUT)
@@ -81,7 +85,7 @@ class Deployment:
         await self.cloud.admin.call("sqs", "create_queue", QueueName=name, Attributes=attributes)
 
     def _start_sequencer(self, instance: Instance) -> Handler:
-        aws, service = instance.aws, self.service
+        aws, service = self.cloud.client(instance.process, timeout=sequencer._TIMEOUT), self.service
         made = Sequencer(aws, service, _clock(instance), "notifier")
 
         async def handle(event: Any, context: Context) -> None:
@@ -95,24 +99,36 @@ class Deployment:
         return handle
 
     def _start_notifier(self, instance: Instance) -> Handler:
+        aws = self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT)
+
         async def handle(event: Any, context: Context) -> None:
-            await notify(instance.aws, self.service, event["message"], event["gateways"])
+            await notify(aws, self.service, event["message"], event["gateways"])
 
         return handle
 
     def _start_reaper(self, instance: Instance) -> Handler:
+        aws = self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT)
+
         async def handle(event: Any, context: Context) -> Any:
-            return {"batchItemFailures": await look_at(instance.aws, self.service, event["Records"], Metrics())}
+            return {"batchItemFailures": await look_at(aws, self.service, event["Records"], Metrics())}
 
         return handle
 
     def _start_janitor(self, instance: Instance) -> Handler:
-        made = Janitor(instance.aws, self.service, _clock(instance))
+        made = Janitor(self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT), self.service, _clock(instance))
 
         async def handle(event: Any, context: Context) -> None:
             await made.run(context.get_remaining_time_in_millis() / 1000 - janitor._MARGIN)
 
         return handle
+
+
+def _is_hint(queue: str, body: str) -> bool:
+    """Whether it tells a gateway nothing but that there is news, which the gateway would find later by itself."""
+    if not queue.startswith(REPLIES) or body.startswith("claim:"):
+        return False
+    message = decode_reply(body)
+    return not message.outcomes and not message.detached
 
 
 @contextmanager
