@@ -104,6 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--base", type=int, help="the first seed; at random if not given")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--shrink", type=int, default=100, metavar="RUNS", help="tries to make a failure smaller")
+    parser.add_argument("--every", type=int, default=1000, metavar="SEEDS", help="schedules from one report to the next")
     options = parser.parse_args(arguments)
     base = secrets.randbelow(1 << 40) if options.base is None else options.base
     print(f"seeds {base} to {base + options.seeds - 1}", flush=True)
@@ -116,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
             if summary.failed:
                 failed.append(seed)
                 print("\n".join(summary.failed), flush=True)
-            if total.schedules % 1000 == 0:
+            if total.schedules % options.every == 0:
                 print(f"... {total}", flush=True)
     print(total)
     for seed in failed[:3] if options.shrink else ():
