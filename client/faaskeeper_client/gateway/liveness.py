@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
@@ -147,10 +148,10 @@ class Liveness:
                 logger.warning("beat %d failed: %s", self._number, error)
                 pause = 0.2
             self._sooner.clear()
-            try:
-                await asyncio.wait_for(self._sooner.wait(), pause)
-            except TimeoutError:
-                continue
+            # not wait_for: in Python 3.11 it swallows a cancellation that comes together with what is waited for
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._sooner.wait()
 
     def _wanted_timeout(self) -> int:
         """Half the shortest session timeout: timers that stand that far apart notice a death within a whole one."""
