@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--base", type=int, help="the first seed; at random if not given")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--shrink", type=int, default=100, metavar="RUNS", help="tries to make a failure smaller")
-    parser.add_argument("--every", type=int, default=1000, metavar="SEEDS", help="schedules from one report to the next")
+    parser.add_argument("--every", type=int, default=1000, help="schedules between two reports")
     options = parser.parse_args(arguments)
     base = secrets.randbelow(1 << 40) if options.base is None else options.base
     print(f"seeds {base} to {base + options.seeds - 1}", flush=True)

@@ -95,7 +95,7 @@ def a_retry_is_another_message() -> Iterator[None]:
 def requests_overtake_a_lost_one() -> Iterator[None]:
     with (
         patch.object(outbox, "_connection", lambda sent: (sent.request.number, 0)),
-        patch.object(outbox, "_GIVE_UP", 0.5),
+        patch.object(outbox, "_GIVE_UP", 0.02),
     ):
         yield
 
@@ -121,6 +121,34 @@ def a_dead_gateway_beats() -> Iterator[None]:
 )
 def a_gateway_never_falls_silent() -> Iterator[None]:
     with patch.object(Liveness, "is_alive", property(lambda self: True)):
+        yield
+
+
+@mutant(
+    "A beat that may have counted holds its gateway to the shorter timeout",
+    schedules(
+        "membership",
+        "moves",
+        kinds=(Kind.LOST_ANSWER,),
+        rate=25,
+        chaos=(Chaos.GATEWAY_CUT, Chaos.CLIENT_MOVE),
+        timeouts=(4000, 40_000, 40_000),
+        pace=1.5,
+    ),
+    found="seed 1203",
+)
+def a_lost_beat_leaves_the_old_timeout() -> Iterator[None]:
+    real = Liveness._beat
+
+    async def beat(self: Liveness) -> None:
+        before = self._timeout
+        try:
+            await real(self)
+        except liveness.AwsError:
+            self._timeout = before
+            raise
+
+    with patch.object(Liveness, "_beat", beat):
         yield
 
 

@@ -196,11 +196,17 @@ def the_password_is_ignored() -> Iterator[None]:
 
 @mutant(
     "What is loaded is not newer than the head it is applied to",
-    schedules(kinds=_TWO_INSTANCES, rate=6, clients=5),
+    schedules(
+        "watchers",
+        "registers",
+        kinds=(Kind.EARLY_REDELIVERY, Kind.DELAY, Kind.SMALL_RECEIVE),
+        rate=10,
+        clients=6,
+        operations=20,
+    ),
     found="seeds 156 and 160 of the first random schedules",
 )
 def newer_state_is_taken_for_poison() -> Iterator[None]:
-
     async def refuse(self: Sequencer, head: Head, made: batch.Batch) -> bool:
         if made.plan is None and all(outcome.code.name == "SYSTEM_ERROR" for outcome in made.outcomes):
             answers = [(made.entries[0].gateway, made.entries[0].request.number, made.outcomes[0])]

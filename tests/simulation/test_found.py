@@ -1,0 +1,36 @@
+"""What schedules found and no mutant brings back; the rest of what was found is in mutants/README.md."""
+
+from __future__ import annotations
+
+import asyncio
+
+from faaskeeper_client.gateway.liveness import Liveness
+from tests.simulation.checker import check
+from tests.simulation.cloud import Cloud, run
+from tests.simulation.harness.deployment import Deployment
+from tests.simulation.harness.plan import Plan
+from tests.simulation.harness.world import execute
+
+
+def test_seed_2000152_stays_mended() -> None:
+    """A gateway that had stood still began anew and waited for ever for the end of its beats: asyncio.wait_for of
+    Python 3.11 swallows a cancellation that comes together with what it waits for."""
+    assert check(execute(Plan.random(2_000_152))) == []
+
+
+def test_beats_end_when_cancelled_together_with_a_call_for_one() -> None:
+    """As seed 2000152 showed it, whatever its schedule has become."""
+
+    async def main() -> bool:
+        cloud = Cloud()
+        deployment = Deployment(cloud, lambda _: "")
+        await deployment.create()
+        liveness = Liveness(cloud.client("gateway"), deployment.service, "00", cloud.loop.time)
+        beating = cloud.loop.create_task(liveness.run())
+        await asyncio.sleep(1.0)
+        liveness.hold(1, 4000)
+        beating.cancel()
+        await asyncio.wait([beating], timeout=60.0)
+        return beating.cancelled()
+
+    assert run(1, main())
