@@ -19,6 +19,7 @@ from .wire import (
     AUTH,
     CHANGED,
     CREATE,
+    DELETED,
     GET,
     MULTI,
     OK,
@@ -102,6 +103,31 @@ def test_a_multi_of_many(aws: BotoAws) -> None:
             listed = await zk.children("/many")
             assert len(listed.names) == 500
             assert (await zk.exists("/many/499")).stat.czxid == reply.zxid
+
+    run(scenario())
+
+
+def test_deep_paths_and_names_of_any_script(aws: BotoAws) -> None:
+    """The last of them has a path longer than any key of DynamoDB."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            writer, reader = await one.connect(), await two.connect()
+            names = ["ünï", "日本語", "имя и пробел", "x" * 900, *(f"{level:03}" for level in range(40)), "y" * 1200]
+            path = ""
+            for name in names:
+                path += f"/{name}"
+                await writer.create(path, name.encode())
+            await reader.sync()
+            walked = ""
+            for name in names:
+                assert name in (await reader.children(walked or "/")).names
+                walked += f"/{name}"
+                assert (await reader.get(walked)).data == name.encode()
+            await reader.get(path, watch=True)
+            assert (await writer.delete(path)).error == OK
+            await reader.event(DELETED, path)
 
     run(scenario())
 
