@@ -7,12 +7,16 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from faaskeeper_client.local import EmbeddedCloud
+from faaskeeper_client.local.synthesize import Assembly
 
 from .reading import resources
 
@@ -58,39 +62,61 @@ def test_installing_brings_the_client_and_not_the_cdk(wheel: Path) -> None:
     assert "aws-cdk-lib" in required
 
 
-def test_wheel_and_checkout_deploy_the_same_code(
-    wheel: Path, template: Callable[[str], dict[str, Any]], tmp_path: Path
-) -> None:
-    """A consumer's stack, from the wheel alone; the asset's hash is that of the checkout's, whatever the times and
-    modes of the files."""
-    installed = tmp_path / "site"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)],
-        check=True,
-    )
-    for path in installed.rglob("*.py"):
-        os.utime(path, (0, 0))
-        path.chmod(0o600)
-    script = """
+CONSUMER = """
 import sys, aws_cdk as cdk, faaskeeper
 from faaskeeper_cdk import CoordinationService, Tier
 app = cdk.App(outdir=sys.argv[1], analytics_reporting=False)
-stack = cdk.Stack(app, "Consumer")
-CoordinationService(stack, "Coordination", tier=Tier.development())
+synthesizer = cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=False)
+stack = cdk.Stack(app, "Consumer", synthesizer=synthesizer)
+CoordinationService(stack, "Coordination", tier=Tier.development(), service_name="consumer")
 app.synth()
 print(faaskeeper.__file__)
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "cdk.out")],
-        env=os.environ | {"PYTHONPATH": str(installed)},
-        cwd=tmp_path,
+
+
+@pytest.fixture(scope="module")
+def consumer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel in it. Of other packages it sees ours, which pip would download again; the checkout
+    is not among them, as no .pth file of theirs is read."""
+    directory = tmp_path_factory.mktemp("consumer") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True)
+    python = directory / "bin" / "python"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)],
         check=True,
-        capture_output=True,
-        text=True,
     )
-    assert result.stdout.startswith(str(installed))
-    consumer = json.loads((tmp_path / "cdk.out" / "Consumer.template.json").read_text())
-    assert code_of(consumer) == code_of(template("development"))
+    (packages,) = directory.glob("lib/*/site-packages")
+    for path in packages.rglob("*.py"):
+        os.utime(path, (0, 0))
+        path.chmod(0o600)
+    (packages / "others.pth").write_text(sysconfig.get_paths()["purelib"])
+    return directory
+
+
+def test_a_consumer_composes_deploys_and_uses_the_wheel(
+    consumer: Path, template: Callable[[str], dict[str, Any]], cloud: EmbeddedCloud, account: str, tmp_path: Path
+) -> None:
+    """Outside the repository; the asset's hash is that of the checkout's, whatever the times and modes of the files."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
+
+    def run(*command: str) -> str:
+        result = subprocess.run(
+            [consumer / "bin" / command[0], *command[1:]],
+            env=inherited | cloud.environment(account),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert run("python", "-c", CONSUMER, "cdk.out").startswith(str(consumer))
+    assembly = Assembly(tmp_path / "cdk.out", "Consumer")
+    assert code_of(json.loads(assembly.template)) == code_of(template("development"))
+    cloud.deploy_assembly(assembly, "consumer", account=account)
+    assert run("faaskeeper", "create", "/hello", "world", "--service", "consumer") == "/hello\n"
+    assert run("faaskeeper", "get", "/hello", "--service", "consumer") == "world"
 
 
 def code_of(template: dict[str, Any]) -> str:

@@ -75,6 +75,9 @@ def test_destroying_a_standard_service_keeps_its_data(cloud: EmbeddedCloud, acco
     kept = set(session.client("dynamodb").list_tables()["TableNames"])
     assert kept == {service.znodes, service.sessions, service.ledger}
     assert service.blobs in [bucket["Name"] for bucket in session.client("s3").list_buckets()["Buckets"]]
+    assert session.client("logs").describe_log_groups()["logGroups"] == []
+    assert session.client("iam").list_roles()["Roles"] == []
+    assert session.client("events").list_rules()["Rules"] == []
     assert session.client("sqs").list_queues().get("QueueUrls", []) == []
     assert session.client("lambda").list_functions()["Functions"] == []
     assert session.client("ssm").describe_parameters()["Parameters"] == []
