@@ -52,6 +52,8 @@ snapshots: venv ## bring the reviewed template of each tier up to date
 
 synth-all: synth ## and of every example, in cdk.out/examples
 	$(CDK) synth --quiet --output cdk.out/examples --app "$(PY) -m examples.app"
+	cd examples/quota && PATH="$(CURDIR)/.venv/bin:$$PATH" $(CURDIR)/node_modules/.bin/cdk synth --quiet \
+		--output $(CURDIR)/cdk.out/quota --app "python3 app.py"
 
 clean: ## remove what the targets made
 	rm -rf .venv node_modules cdk.out dist build

@@ -24,7 +24,7 @@ from faaskeeper_client.local.synthesize import Assembly
 
 from .calls import actions_of
 from .reading import flat, resources, statements
-from .test_permissions import DISCOVERY, ENTRIES
+from .test_permissions import DISCOVERY, ENTRIES, OF_THE_SAME_NAME
 from .test_review import cfn_lint
 
 EXAMPLES = ("plain", "composed", "lambda", "ecs", "ec2")
@@ -76,7 +76,7 @@ def test_a_gateway_brings_the_grant_of_a_client_and_nothing_else(
     template: Callable[[str], dict[str, Any]], stack: str, role: str, besides: str
 ) -> None:
     granted = [each for each in statements(template(stack)) if each.role.startswith(role)]
-    client = actions_of(*ENTRIES["Client"]).needed | DISCOVERY
+    client = actions_of(*ENTRIES["Client"]).needed - OF_THE_SAME_NAME["Client"] | DISCOVERY
     assert client <= {action for each in granted for action in each.actions}
     for each in granted:
         assert each.actions <= client or (besides and all(action.startswith(besides) for action in each.actions))

@@ -61,6 +61,9 @@ BY_LAMBDA = {
 }
 """What Lambda does in a function's name: its event source mapping, its logs, its traces."""
 
+OF_THE_SAME_NAME = {"Client": {"dynamodb:DeleteItem"}, "Reader": set[str](), "Admin": set[str]()}
+"""Found by mistake: gateways forget connections; they know heartbeats too, which only the reaper forgets."""
+
 WITHOUT_A_NOTIFIER = {"sqs:ListQueues"}
 """What the sequencer would do where it is deployed without one."""
 
@@ -115,7 +118,7 @@ def test_a_function_may_do_what_it_does_and_nothing_else(template: Templates, fu
 @pytest.mark.parametrize("role", ENTRIES)
 def test_a_grant_is_what_its_code_calls_and_nothing_else(template: Templates, role: str) -> None:
     granted = {action for statement in of(template("development"), role) for action in statement.actions}
-    assert granted == actions_of(*ENTRIES[role]).needed | DISCOVERY
+    assert granted == actions_of(*ENTRIES[role]).needed - OF_THE_SAME_NAME[role] | DISCOVERY
 
 
 def test_only_sequencer_and_janitor_write_znodes_freely(template: Templates, tier: str) -> None:
