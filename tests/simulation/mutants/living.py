@@ -124,34 +124,6 @@ def a_gateway_never_falls_silent() -> Iterator[None]:
         yield
 
 
-@mutant(
-    "A beat that may have counted holds its gateway to the shorter timeout",
-    schedules(
-        "membership",
-        "moves",
-        kinds=(Kind.LOST_ANSWER,),
-        rate=25,
-        chaos=(Chaos.GATEWAY_CUT, Chaos.CLIENT_MOVE),
-        timeouts=(4000, 40_000, 40_000),
-        pace=1.5,
-    ),
-    found="seed 1203",
-)
-def a_lost_beat_leaves_the_old_timeout() -> Iterator[None]:
-    real = Liveness._beat
-
-    async def beat(self: Liveness) -> None:
-        before = self._timeout
-        try:
-            await real(self)
-        except liveness.AwsError:
-            self._timeout = before
-            raise
-
-    with patch.object(Liveness, "_beat", beat):
-        yield
-
-
 @mutant("The reaper declares dead whose beat has not moved", schedules("membership", timeouts=_SHORT))
 def timers_compare_nothing() -> Iterator[None]:
     real = reaping._check_gateway
