@@ -445,7 +445,7 @@ class TestHeartbeat:
             again = await heart.due(2, 1, 5000, timers.arm)
             assert again is not None
             assert not again.alive
-            await heart.forget()
+            await heart.forget_dead()
             assert await heart.beat(4, 5000) is None
             assert len(timers.armed) == 1
 

@@ -34,4 +34,4 @@ async def due(aws: Aws, quota: Quota, body: str, waited: int) -> None:
         return
     command = {"client": "", "number": 0, "do": "release", "tenant": tenant, "lease": lease}
     await send_request(aws, quota, json.dumps(command), f"expire-{lease}", seconds=20)
-    await heartbeat.forget()
+    await heartbeat.forget_dead()

@@ -58,7 +58,7 @@ async def _end_sessions(aws: Aws, service: Service, gateway: str, stood_still: i
     ]
     await asyncio.gather(*waiting)
     if not ids:
-        await gateway_heartbeat(aws, service, gateway).forget()
+        await gateway_heartbeat(aws, service, gateway).forget_dead()
 
 
 async def _check_session(aws: Aws, service: Service, timer: SessionTimer, waited: int) -> None:

@@ -127,7 +127,7 @@ class Heartbeat:
             return None
         return pulse_of(response["Attributes"])
 
-    async def forget(self) -> None:
+    async def forget_dead(self) -> None:
         """Removes the item of one that is dead. One write unit."""
         with suppress(ConditionFailed):
             await repeat(
