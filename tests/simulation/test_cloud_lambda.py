@@ -15,7 +15,7 @@ from tests.simulation.cloud.lambda_ import Handler
 from tests.simulation.cloud_workload import TABLE, busy
 from tests.simulation.test_cloud_sqs import send
 
-SEEDS = 40
+SEEDS = 60
 
 
 async def fifo_queue(cloud: Cloud, visibility: int = 10) -> str:

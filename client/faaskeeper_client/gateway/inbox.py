@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _LONG_POLL = 20
 """Seconds; the most that SQS waits."""
+_VISIBILITY = 2
+"""Seconds for which messages stay away whose receipt was not answered. Those that are at work may come again."""
 _PAUSE_AFTER_ERROR = 1.0
 
 
@@ -46,7 +48,7 @@ class Inbox:
                 QueueName=self._name,
                 Attributes={
                     "ReceiveMessageWaitTimeSeconds": str(_LONG_POLL),
-                    "VisibilityTimeout": "30",
+                    "VisibilityTimeout": str(_VISIBILITY),
                     "MessageRetentionPeriod": "600",
                 },
             )
