@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct, IConstruct
@@ -107,11 +108,20 @@ class Access:
     """Grants on one service. ``subtree`` narrows what may be read and watched of the tree to a znode and all below
     it; blobs have random names that only a readable znode tells."""
 
-    def __init__(self, *, service: Service, storage: Storage, queues: Queues, parameter: ssm.IStringParameter) -> None:
+    def __init__(
+        self,
+        *,
+        service: Service,
+        storage: Storage,
+        queues: Queues,
+        parameter: ssm.IStringParameter,
+        log_groups: Sequence[logs.ILogGroup],
+    ) -> None:
         self._service = service
         self._storage = storage
         self._queues = queues
         self._parameter = parameter
+        self._log_groups = log_groups
 
     def grant_read(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
         """Reading the tree, without watches or sessions. Raises InvalidSubtree."""
@@ -164,6 +174,12 @@ class Access:
         )
         allow(grantee, ["sqs:SendMessage"], [queues.timers.queue_arn])
         allow(grantee, ["cloudwatch:GetMetricStatistics"], ["*"], because=NO_RESOURCES)
+        allow(
+            grantee,
+            ["logs:FilterLogEvents"],
+            [group.log_group_arn for group in self._log_groups],
+            because="the streams of the service's log groups",
+        )
         allow_key(grantee, storage.encryption_key)
 
 

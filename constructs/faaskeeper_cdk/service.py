@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aws_cdk import Names, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -92,12 +94,14 @@ class CoordinationService(ServiceMetrics, Construct):
             encryption_key=self.encryption_key,
             log_group=log_group,
         )
-        self.discovery = Discovery(self, "Discovery", service=self.service)
+        log_groups = {function.log_group.log_group_name: function.log_group for function in self.functions.all}
+        self.discovery = Discovery(self, "Discovery", service=replace(self.service, log_groups=tuple(log_groups)))
         self._access = Access(
             service=self.service,
             storage=self.storage,
             queues=self.queues,
             parameter=self.discovery.parameter,
+            log_groups=tuple(log_groups.values()),
         )
         self.monitoring = (
             Monitoring(self, "Monitoring", metrics=self, alarm_topic=alarm_topic) if self.tier.alarms else None

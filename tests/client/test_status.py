@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -65,7 +66,8 @@ def test_for_people(status: Status, zk: KazooClient) -> None:
     lines = result.out.splitlines()
     assert lines[:2] == ["service       local in us-east-1", "health        healthy"]
     assert any(line.split()[:2] == ["GATEWAY", "STATE"] for line in lines)
-    assert lines[-1].split()[1] == "alive"
+    assert any(line.split()[1:2] == ["alive"] for line in lines)
+    assert lines[-1] == "last errors   none in 1 h"
 
 
 def test_a_service_nobody_used(status: Status, troubled: Deployed) -> None:
@@ -96,7 +98,12 @@ def test_a_write_stall_and_its_end(status: Status, troubled: Deployed) -> None:
     )
     quarantined = status(service=troubled.service.name)
     assert quarantined.status == 1
-    assert "health        1 dead letters" in quarantined.out.splitlines()
+    lines = quarantined.out.splitlines()
+    assert "health        1 dead letters" in lines
+    assert lines[-2] == "last errors   1"
+    assert re.fullmatch(r"  \d\d:\d\d:\d\d faaskeeper\.functions\.\w+: message .* is no request: .*", lines[-1])
+    (logged,) = read(status("--json", service=troubled.service.name))["lastErrors"]
+    assert "is no request" in logged["message"]
     queues.purge_queue(QueueUrl=troubled.service.dead_letters)
     assert status(service=troubled.service.name).status == 0
 

@@ -57,6 +57,9 @@ class Granted:
             yield Request(action, f"Blobs/{parameters.get('Key', '')}", values)
         elif service == "sqs":
             yield Request(action, self._queue(parameters), {})
+        elif service == "logs":
+            logical_id = parameters["logGroupName"].rsplit("/", 1)[1]
+            yield Request(action, _short(f"<{logical_id}.Arn>"), {})
         else:
             yield Request(action, "*", {})
 
@@ -101,7 +104,7 @@ def _allows(statement: Statement, request: Request) -> bool:
 
 def _short(resource: str) -> str:
     """A resource of a template by its last name: ``<ServiceStorageZnodes87AFD1D6.Arn>`` as ``Znodes``."""
-    resource = re.sub(r"^<Service(?:Storage|Queues)(\w+?)[0-9A-F]{8}\.Arn>", r"\1", resource)
+    resource = re.sub(r"^<Service(?:Storage|Queues|Functions)(\w+?)[0-9A-F]{8}\.Arn>", r"\1", resource)
     return resource.rsplit(":", 1)[-1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -102,11 +103,12 @@ def test_timers_that_arm_themselves_again_are_no_runaway_recursion(template: Tem
 def test_functions_and_clients_read_the_same_description(template: Templates, tier: str) -> None:
     parameter = properties(template(tier), "AWS::SSM::Parameter", "Discovery")
     assert parameter["Name"] == "/faaskeeper/tests"
-    text = flat(parameter["Value"])
-    for function in resources(template(tier), "AWS::Lambda::Function").values():
-        assert flat(function["Properties"]["Environment"]["Variables"]["FAASKEEPER_SERVICE"]) == text
-
-    service = Service.from_json(text)
+    service = Service.from_json(flat(parameter["Value"]))
+    functions = resources(template(tier), "AWS::Lambda::Function").values()
+    for function in functions:
+        text = flat(function["Properties"]["Environment"]["Variables"]["FAASKEEPER_SERVICE"])
+        assert Service.from_json(text) == replace(service, log_groups=())
+    assert len(service.log_groups) == len(functions)
     assert service.name == "tests"
     assert service.inline_limit == 1024
     for field, kind in (

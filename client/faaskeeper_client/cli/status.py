@@ -1,6 +1,7 @@
 """Whether a service works, as its queues, tables and metrics tell: nothing is sent through it.
 
-Takes permission to scan the sessions table, to read the queues' attributes and for ``cloudwatch:GetMetricStatistics``.
+Takes permission to scan the sessions table, to read the queues' attributes and the functions' logs, and for
+``cloudwatch:GetMetricStatistics``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.ledger import Head, read_head
 from faaskeeper.storage.retry import repeat
 from faaskeeper.storage.sessions import GatewayItem
+from faaskeeper_client.cli.logs import HOURS, LoggedError, last_errors
 from faaskeeper_client.cli.output import JsonObject, table
 from faaskeeper_client.cli.sessions import Listed, scan_sessions
 
@@ -44,7 +46,8 @@ class Depth:
 @dataclass(frozen=True, slots=True)
 class Status:
     """``head`` is None before the first write. ``age`` is that of the oldest request in seconds, at most in the last
-    minutes, None if CloudWatch has none. ``moves``: no requests wait, or some were done with while we looked."""
+    minutes, None if CloudWatch has none. ``moves``: no requests wait, or some were done with while we looked.
+    ``errors`` are not problems: most of what fails is done again."""
 
     service: Service
     head: Head | None
@@ -55,6 +58,7 @@ class Status:
     gateways: list[GatewayItem]
     sessions: list[Listed]
     moves: bool
+    errors: list[LoggedError]
 
     @property
     def problems(self) -> list[str]:
@@ -71,16 +75,13 @@ class Status:
 
 async def read_status(aws: Aws, service: Service, patience: float) -> Status:
     """Looks for up to ``patience`` seconds whether requests that wait are done with. Raises AwsError."""
-    head, requests, timers, dead_letters, age, (sessions, gateways) = await asyncio.gather(
-        read_head(aws, service),
-        _depth(aws, service.requests),
-        _depth(aws, service.timers),
-        _depth(aws, service.dead_letters),
-        _age(aws, service),
+    (head, age, errors), (requests, timers, dead_letters), (sessions, gateways) = await asyncio.gather(
+        asyncio.gather(read_head(aws, service), _age(aws, service), last_errors(aws, service)),
+        asyncio.gather(*(_depth(aws, queue) for queue in (service.requests, service.timers, service.dead_letters))),
         scan_sessions(aws, service),
     )
     moves = await _moves(aws, service, head, requests, patience)
-    return Status(service, head, age, requests, timers, dead_letters, gateways, sessions, moves)
+    return Status(service, head, age, requests, timers, dead_letters, gateways, sessions, moves, errors)
 
 
 def status_json(status: Status) -> JsonObject:
@@ -114,6 +115,10 @@ def status_json(status: Status) -> JsonObject:
             for gateway in status.gateways
         ],
         "sessions": len(status.sessions),
+        "lastErrors": [
+            {"time": error.time.isoformat(), "logger": error.logger, "message": error.message}
+            for error in status.errors
+        ],
     }
 
 
@@ -137,6 +142,8 @@ def status_lines(status: Status) -> list[str]:
             for g in status.gateways
         ]
         lines += [f"  {line}" for line in table([("GATEWAY", "STATE", "BEAT", "TIMEOUT", "SESSIONS"), *rows])]
+    lines.append(f"last errors   {len(status.errors) or f'none in {HOURS} h'}")
+    lines += [f"  {error.time:%H:%M:%S} {error.logger}: {error.message}" for error in status.errors]
     return lines
 
 

@@ -59,7 +59,8 @@ class Service:
     ``znodes``, ``sessions`` and ``ledger`` are table names, ``blobs`` a bucket name, ``requests``, ``timers`` and
     ``dead_letters`` queue URLs. ``reply_prefix`` starts the name of every gateway's reply queue. Data up to
     ``inline_limit`` bytes lives in the znode's item, up to ``blob_limit`` in an item beside it, above that in the
-    bucket. ``super_digest`` (``super:base64(sha1(..))``) names the super user, empty for none.
+    bucket. ``super_digest`` (``super:base64(sha1(..))``) names the super user, empty for none. ``log_groups`` are
+    names, told to clients only.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Service:
     super_digest: str = ""
     data_version: int = DATA_VERSION
     protocol_version: int = PROTOCOL_VERSION
+    log_groups: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -94,6 +96,7 @@ class Service:
             check_version(f"service {name!r}", kind, theirs, ours)
         try:
             known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
+            known["log_groups"] = tuple(document.get("log_groups", ()))
             return cls(**known)
         except TypeError as error:
             raise InvalidService(f"not a FaaSKeeper service description: {error}") from error
