@@ -18,6 +18,12 @@ def test_seed_2000152_stays_mended() -> None:
     assert check(execute(Plan.random(2_000_152))) == []
 
 
+def test_seed_3000636_stays_mended() -> None:
+    """A receive whose answer was lost kept from a gateway, for half a minute, that a session had moved away: it went on
+    answering, also after the session's end."""
+    assert check(execute(Plan.random(3_000_636))) == []
+
+
 def test_beats_end_when_cancelled_together_with_a_call_for_one() -> None:
     """As seed 2000152 showed it, whatever its schedule has become."""
 
