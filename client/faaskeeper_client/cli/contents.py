@@ -37,7 +37,6 @@ from faaskeeper.storage.keys import (
 )
 from faaskeeper.storage.ledger import Head, head_of
 from faaskeeper.storage.loading import Snapshot
-from faaskeeper.storage.retry import repeat
 from faaskeeper.storage.sessions import GatewayItem, gateway_of, session_of
 from faaskeeper.storage.znodes import znode_of
 from faaskeeper.znode import paths
@@ -45,6 +44,7 @@ from faaskeeper.znode.children import add_child
 from faaskeeper.znode.genesis import GENESIS
 from faaskeeper.znode.model import Blob, Session, Stored, Znode
 from faaskeeper.znode.state import State
+from faaskeeper_client.cli.scan import scan_all
 
 _SESSIONS = session_partition(0).rstrip("0")
 _GATEWAYS = gateway_partition("")
@@ -71,7 +71,7 @@ class Contents:
 async def read_contents(aws: Aws, service: Service) -> Contents:
     """By scans: one state only if nobody writes meanwhile. Raises IncompatibleVersion, AwsError."""
     znodes, sessions, ledger = await asyncio.gather(
-        *(_scan(aws, table) for table in (service.znodes, service.sessions, service.ledger))
+        *(scan_all(aws, table) for table in (service.znodes, service.sessions, service.ledger))
     )
     contents = Contents()
     _read_znodes(contents, znodes)
@@ -232,14 +232,3 @@ def _full(item: Item) -> str | None:
 
 def _named(key: Key) -> str:
     return f"{key.table} {key.partition} {key.sort}"
-
-
-async def _scan(aws: Aws, table: str) -> list[Item]:
-    items: list[Item] = []
-    page: dict[str, object] = {"TableName": table, "ConsistentRead": True}
-    while True:
-        response = await repeat(lambda page=page: aws.call("dynamodb", "scan", **page))
-        items += response["Items"]
-        if "LastEvaluatedKey" not in response:
-            return items
-        page = {**page, "ExclusiveStartKey": response["LastEvaluatedKey"]}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Item, get_string
+from faaskeeper.storage.attributes import get_string
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.keys import EPHEMERAL_PREFIX, GATEWAY, SESSION, gateway_partition, session_partition, unhex64
 from faaskeeper.storage.sessions import GatewayItem, gateway_of, session_of
 from faaskeeper.znode.model import Session
 from faaskeeper_client.cli.output import JsonObject, table
+from faaskeeper_client.cli.scan import scan_all
 
 _SESSIONS = session_partition(0).rstrip("0")
 _GATEWAYS = gateway_partition("")
@@ -38,7 +38,7 @@ async def scan_sessions(aws: Aws, service: Service) -> tuple[list[Listed], list[
     sessions: dict[str, Listed] = {}
     gateways: dict[str, GatewayItem] = {}
     ephemerals: list[tuple[str, str]] = []
-    for item in await _scan(aws, service.sessions):
+    for item in await scan_all(aws, service.sessions):
         partition, part = get_string(item, "id"), get_string(item, "part")
         if part == SESSION and (session := session_of(item)) is not None:
             sessions[partition] = Listed(unhex64(partition.removeprefix(_SESSIONS)), session)
@@ -88,14 +88,3 @@ def sessions_lines(found: Sequence[Listed]) -> Iterator[str]:
     for line, listed in zip(lines, found, strict=True):
         yield line
         yield from (f"  {path}" for path in listed.ephemerals)
-
-
-async def _scan(aws: Aws, table: str) -> list[Item]:
-    items: list[Item] = []
-    start: dict[str, Any] = {}
-    while True:
-        page = await aws.call("dynamodb", "scan", TableName=table, ConsistentRead=True, **start)
-        items += page["Items"]
-        if "LastEvaluatedKey" not in page:
-            return items
-        start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
