@@ -325,10 +325,11 @@ def test_the_tasks_of_killed_processes_stay_until_the_end() -> None:
                 ran.append("cleaned up")
 
         async def live_and_die(process: Process) -> None:
-            process.start(call(process))
-            process.start(wait())
+            # until then somebody must hold them, as asyncio itself does not
+            alive = process.start(call(process)), process.start(wait())
             await asyncio.sleep(0.001)
             process.kill()
+            del alive
 
         for number in range(20):
             await live_and_die(cloud.process(f"p{number}"))
