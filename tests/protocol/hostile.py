@@ -7,7 +7,7 @@ import random
 from copy import deepcopy
 from typing import Any
 
-from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.messages import Principal, Request, RequestMessage, decode_requests, encode_requests
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, encode_timer
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob
 from faaskeeper.znode.operations import (
@@ -27,6 +27,7 @@ from faaskeeper.znode.operations import (
     UnwatchSubtree,
     WatchSubtree,
 )
+from tests.simulation.checker.model import Model
 
 _ACL = (*OPEN_ACL, Acl(1, "digest", "me:x"), Acl(4, "ip", "10.0.0.0/8"), Acl(2, "auth", ""))
 OPERATIONS: tuple[Operation, ...] = (
@@ -122,3 +123,20 @@ def _spoil_somewhere(document: Any, chance: random.Random) -> None:
             case _:
                 document[key] = deepcopy(chance.choice(VALUES))
         return
+
+
+def take(message: RequestMessage) -> None:
+    """It survives being written, and what it asks for is applied or refused."""
+    assert decode_requests(encode_requests(message)) == message
+    model = Model()
+    for request in message.requests:
+        obey(model, request, request.operation, message.gateway)
+
+
+def obey(model: Model, request: Request, operation: Operation, gateway: str) -> None:
+    before = model.zxid
+    try:
+        applied = model.apply(request, operation, gateway)
+    except UnicodeEncodeError:  # of half a character in a credential; its own request fails by it, and no other
+        return
+    assert model.zxid == before + applied.changed
