@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +23,7 @@ with atheris.instrument_imports(include=["faaskeeper", "faaskeeper_client"]):
         decode_reply,
         decode_requests,
     )
+    from faaskeeper.protocol.service import IncompatibleVersion
     from faaskeeper.protocol.timers import decode_timer
     from faaskeeper.znode.model import Acl
     from faaskeeper.znode.operations import Check, Create, CreateSession, Delete, Multi, SetAcl, SetData
@@ -49,11 +51,10 @@ def jute(data: bytes) -> None:
 def messages(data: bytes) -> None:
     """A message of any queue: decoded or refused, and what it asks for is applied or refused."""
     text = data.decode(errors="replace")
-    for decode in (decode_reply, decode_timer):
-        try:
-            decode(text)
-        except InvalidMessage:
-            continue
+    with suppress(InvalidMessage, IncompatibleVersion):
+        decode_reply(text)
+    with suppress(InvalidMessage):
+        decode_timer(text)
     try:
         message = decode_requests(text)
     except InvalidMessage:
