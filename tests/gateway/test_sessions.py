@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, TransactionCancelled
 from faaskeeper.storage.sessions import list_gateway_sessions, read_gateway, read_session
@@ -139,6 +141,62 @@ def test_a_failing_read_of_events_delays_replies_and_loses_none(aws: BotoAws) ->
             one.tap.before = fail
             assert (await zk.create("/mine")).error == OK
             assert failures == 2
+
+    run(scenario())
+
+
+def test_a_session_that_has_left_is_shown_nothing_from_after_that(aws: BotoAws) -> None:
+    """Nor told that it lives, though the notice is late: the ledger says that some session left some gateway."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk, other = await one.connect(), await one.connect()
+            await zk.create("/before")
+
+            async def late(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "receive_message":
+                    await asyncio.Event().wait()
+
+            one.tap.after = late
+            there = await zk.resume(two.port)
+            await there.create("/after")
+            assert (await other.exists("/after")).error == OK
+            with pytest.raises(ConnectionError):
+                await zk.exists("/before")
+            assert [session.id for session in one.gateway.sessions] == [other.session]
+
+    run(scenario())
+
+
+def test_a_session_that_left_before_its_attachment_was_told(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            other = await one.connect()
+            zk = await two.connect()
+            await zk.create("/before")
+            listening = asyncio.Event()
+
+            async def late(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "receive_message":
+                    await listening.wait()
+
+            one.tap.after = late
+            coming = asyncio.create_task(zk.resume(one.port))
+
+            async def attached() -> bool:
+                session = await read_session(aws, whole.stage.service, zk.session)
+                return session is not None and session.epoch == 2
+
+            await eventually(attached, "the session is attached")
+            back = await zk.resume(two.port)
+            await back.create("/after")
+            assert (await other.exists("/after")).error == OK
+            listening.set()
+            with pytest.raises(ConnectionError):
+                await coming
+            assert (await back.exists("/after")).error == OK
 
     run(scenario())
 

@@ -474,6 +474,44 @@ class TestHeartbeat:
 
         run(work())
 
+    def test_a_timer_that_overtakes_its_number_goes_on(self, aws: BotoAws, key: Key) -> None:
+        """Whoever armed it is frozen until it has come due."""
+
+        async def work() -> None:
+            heart, timers = Heartbeat(aws, TABLE, key), Timers()
+
+            async def arm(beat: int, timer: int, seconds: float) -> None:
+                await timers.arm(beat, timer, seconds)
+                assert await heart.beat(3, 5000)
+                assert await heart.due(beat, timer, 5000, timers.arm) is None
+
+            assert await heart.beat(1, 5000)
+            assert await heart.beat(2, 5000)
+            assert await heart.due(1, 0, 5000, arm) is None
+            assert timers.armed == [(2, 1, 5.0), (3, 2, 5.0)]
+            ended = await heart.due(3, 2, 5000, timers.arm)
+            assert ended is not None
+            assert ended.timer == 2
+
+        run(work())
+
+    def test_a_timeout_that_shrinks_while_the_next_timer_is_armed_holds(self, aws: BotoAws, key: Key) -> None:
+        """Who beats arms a timer of its own then, under a number that has just been used up."""
+
+        async def work() -> None:
+            heart, timers = Heartbeat(aws, TABLE, key), Timers()
+
+            async def arm(beat: int, timer: int, seconds: float) -> None:
+                await timers.arm(beat, timer, seconds)
+                assert await heart.beat(2, 5000)
+
+            assert await heart.beat(1, 600_000)
+            assert await heart.due(1, 0, 5000, arm) is None
+            assert timers.armed == [(1, 1, 600.0), (2, 1, 5.0)]
+            assert await heart.due(2, 1, 5000, timers.arm) is not None
+
+        run(work())
+
 
 def test_each_operation_costs_what_it_says(aws: BotoAws, new_key: Callable[[], Key]) -> None:
     """DynamoDB Local reports transactions without their doubling, so there the price of a token is not seen."""

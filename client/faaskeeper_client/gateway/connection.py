@@ -260,7 +260,10 @@ class Connection:
         if outcome.session is None:
             self.write(responses.session_expired(_writable(request)))
             return False
-        if self.session is None:
+        if gateway.observer.detached_at > outcome.zxid:
+            # the outcome was late: the session may have left again in what has been shown already
+            await gateway.observer.confirm_sessions()
+        if self.session is None or not self._open:
             return False
         if request.session != 0:
             # it may own ephemerals, and a notice, late, that it had left may have released it
@@ -286,7 +289,7 @@ class Connection:
             if epoch > 1:
                 gateway.liveness.hold(session_id, timeout)
             connection = self if self._open else None
-            session = gateway.sessions.attach(session_id, password, epoch, timeout, connection)
+            session = gateway.sessions.attach(session_id, password, epoch, outcome.zxid, timeout, connection)
             self.session = session if session.connection is self else None
             return
         known = gateway.sessions.get(session_id)

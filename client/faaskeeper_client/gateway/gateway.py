@@ -91,11 +91,11 @@ class Gateway:
         self.watches = Watches(self._unwatched)
         self.bulk = Bounded(self.aws, _MOST_BULK)
         self._lasting: WeakValueDictionary[tuple[Kind, str], asyncio.Lock] = WeakValueDictionary()
-        self.observer = Observer(self.bulk, self.service, self.watches)
         self.outbox = Outbox(self.aws, self.service, self.id, self.entropy)
         self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
         self.liveness = Liveness(self.aws, self.service, self.id, self.clock)
         self.sessions = Sessions(self.clock, self.liveness.release)
+        self.observer = Observer(self.bulk, self.service, self.id, self.watches, self.sessions)
         self.reader = Reader(self.bulk, self.service, self.id, self.watches)
 
     async def start(self) -> None:
@@ -209,11 +209,12 @@ class Gateway:
         return Blob(key, len(data))
 
     async def _handle_reply(self, message: ReplyMessage) -> None:
-        await self.observer.learn(message.zxid, message.base, message.events)
+        await self.observer.learn(message)
         for number, outcome in message.outcomes:
             self.outbox.resolve(number, outcome)
         # whoever waited for an outcome takes note before anything else is handled
         await asyncio.sleep(0)
+        # what came and left in one transaction
         for session, epoch in message.detached:
             self.sessions.remove(session, epoch)
 
@@ -265,7 +266,7 @@ class Gateway:
                 return
 
     async def _check(self) -> None:
-        """Expires silent clients; with watches, looks for news that no hint told of."""
+        """Expires silent clients; with watches or ephemerals, looks for news that nobody told of."""
         looked = self.clock()
         while True:
             await asyncio.sleep(_CHECK_INTERVAL)
@@ -273,7 +274,7 @@ class Gateway:
             for session in self.sessions.silent():
                 self._expire(session)
             self.outbox.give_up(_LONGEST_WITHOUT_OUTCOME)
-            if self.watches and self.clock() - looked > self._look_interval():
+            if (self.watches or self.liveness.guards_any) and self.clock() - looked > self._look_interval():
                 looked = self.clock()
                 try:
                     await self.observer.catch_up()

@@ -60,6 +60,11 @@ class Liveness:
     def is_alive(self) -> bool:
         return self._clock() - self._beaten < self._timeout / 1000
 
+    @property
+    def guards_any(self) -> bool:
+        """Whether any session here may own ephemerals."""
+        return bool(self._owners)
+
     async def alive(self) -> None:
         """Returns when the gateway may speak."""
         while not self.is_alive:

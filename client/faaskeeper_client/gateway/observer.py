@@ -1,16 +1,20 @@
-"""Which zxids this gateway may show: those whose transactions are complete and whose events it has delivered."""
+"""Which zxids this gateway may show: those whose transactions are complete, whose events it has delivered, and after
+which its sessions are still its own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 
+from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AccessDenied
 from faaskeeper.storage.ledger import Head, confirm_complete, may_read, read_events, read_head
 from faaskeeper.storage.retry import delay
+from faaskeeper.storage.sessions import list_gateway_sessions
 from faaskeeper.znode.model import Event
+from faaskeeper_client.gateway.sessions import Sessions
 from faaskeeper_client.gateway.watches import Watches
 
 _STALE = 60.0
@@ -29,15 +33,20 @@ class EventsLost(Exception):
 class Observer:
     """Follows the head of the ledger.
 
-    ``complete``: every transaction up to it is fully visible, and every watch event up to it has been handed to the
-    connections. Both hold before it is published, so whoever may show ``complete`` has sent what precedes it.
+    ``complete``: every transaction up to it is fully visible, every watch event up to it has been handed to the
+    connections, and sessions that left this gateway up to it have none any more. All that holds before it is
+    published, so whoever may show ``complete`` has sent what precedes it. ``detached_at`` is the last transaction up to
+    ``complete`` in which a session left some gateway.
     """
 
-    def __init__(self, aws: Aws, service: Service, watches: Watches) -> None:
+    def __init__(self, aws: Aws, service: Service, gateway: str, watches: Watches, sessions: Sessions) -> None:
         self.complete = 0
+        self.detached_at = 0
         self._aws = aws
         self._service = service
+        self._gateway = gateway
         self._watches = watches
+        self._sessions = sessions
         self._lock = asyncio.Lock()
         self._advanced = float("-inf")
 
@@ -66,17 +75,27 @@ class Observer:
             await self.observe(head.zxid)
         return head
 
-    async def learn(self, zxid: int, base: int, events: Sequence[Event] | None) -> None:
-        """News from the sequencer: ``zxid`` is complete; ``events`` are those in (base, zxid], None if too many."""
-        if zxid <= self.complete:
+    async def learn(self, news: ReplyMessage) -> None:
+        """From the sequencer."""
+        if news.zxid <= self.complete:
             return
-        if events is not None and base <= self.complete:
+        if news.events is not None and news.base <= self.complete:
             # nothing to be asked for, so whoever is just asking need not be waited for
-            await self._advance(zxid, events)
+            self._detach(news)
+            await self._advance(news.zxid, news.detached_at, news.events)
             return
         async with self._lock:
-            if zxid > self.complete:
-                await self._advance(zxid, events if base <= self.complete else None)
+            if news.zxid <= self.complete:
+                return
+            if news.base <= self.complete:
+                self._detach(news)
+                await self._advance(news.zxid, news.detached_at, news.events)
+            else:
+                await self._leap(news.zxid, news.detached_at)
+
+    async def confirm_sessions(self) -> None:
+        """Removes the sessions that have left this gateway up to ``complete``. Raises AwsError."""
+        await self._confirm_sessions(self.complete)
 
     async def _follow(self, zxid: int) -> bool:
         """One attempt to get to ``zxid``; False if the ledger is not there yet."""
@@ -87,11 +106,11 @@ class Observer:
             raise EventsLost(head.floor, self.complete)
         if zxid <= head.base:
             # a transaction follows only when the one before is known to be complete
-            await self._advance(head.base, None)
+            await self._leap(head.base, head.detached_at)
             return True
         if not await self._is_complete(head):
             return False
-        await self._advance(head.zxid, None)
+        await self._leap(head.zxid, head.detached_at)
         return True
 
     async def _is_complete(self, head: Head) -> bool:
@@ -103,7 +122,21 @@ class Observer:
             readable = [key for key, allowed in zip(head.keys, may, strict=True) if allowed]
             return await confirm_complete(self._aws, self._service, head, readable)
 
-    async def _advance(self, zxid: int, events: Sequence[Event] | None) -> None:
+    def _detach(self, news: ReplyMessage) -> None:
+        for session, epoch in news.detached:
+            self._sessions.remove(session, epoch)
+
+    async def _leap(self, zxid: int, detached_at: int) -> None:
+        """To a complete ``zxid``, over transactions that nobody has told of."""
+        if detached_at > self.complete and len(self._sessions):
+            await self._confirm_sessions(zxid)
+        await self._advance(zxid, detached_at, None)
+
+    async def _confirm_sessions(self, zxid: int) -> None:
+        attached = await list_gateway_sessions(self._aws, self._service, self._gateway)
+        self._sessions.keep(frozenset(attached), zxid)
+
+    async def _advance(self, zxid: int, detached_at: int, events: Sequence[Event] | None) -> None:
         if zxid <= self.complete:
             return  # while the head was read, news came
         if events is None:
@@ -112,5 +145,6 @@ class Observer:
         for event in events:
             if event.zxid > self.complete:
                 self._watches.fire(event)
+        self.detached_at = max(self.detached_at, detached_at)
         self.complete = max(self.complete, zxid)
         self._advanced = asyncio.get_running_loop().time()

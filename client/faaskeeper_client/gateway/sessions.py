@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class LocalSession:
-    """``timeout`` in ms; ``heard`` in seconds of the gateway's clock; ``connection`` is None while the client is
-    away. ``expiring`` once this gateway has asked for its end."""
+    """``zxid`` is its attachment's. ``timeout`` in ms; ``heard`` in seconds of the gateway's clock; ``connection`` is
+    None while the client is away. ``expiring`` once this gateway has asked for its end."""
 
     id: int
     password: bytes
     epoch: int
+    zxid: int
     timeout: int
     heard: float
     connection: Connection | None = None
@@ -42,7 +43,7 @@ class Sessions:
         return self._sessions.get(session_id)
 
     def attach(
-        self, session_id: int, password: bytes, epoch: int, timeout: int, connection: Connection | None
+        self, session_id: int, password: bytes, epoch: int, zxid: int, timeout: int, connection: Connection | None
     ) -> LocalSession:
         """Binds the session to ``connection``; the one it had before is closed. Outcomes may come in another order
         than they were made in: an earlier epoch than the one known changes nothing."""
@@ -52,7 +53,7 @@ class Sessions:
                 return before
             if before.connection is not None and before.connection is not connection:
                 before.connection.close()
-        session = LocalSession(session_id, password, epoch, timeout, self._clock(), connection)
+        session = LocalSession(session_id, password, epoch, zxid, timeout, self._clock(), connection)
         self._sessions[session_id] = session
         return session
 
@@ -68,6 +69,12 @@ class Sessions:
         self._removed(session_id)
         if session.connection is not None:
             session.connection.close()
+
+    def keep(self, attached: Collection[int], zxid: int) -> None:
+        """Removes what is not among those ``attached`` to this gateway by storage, as it was at ``zxid`` or later."""
+        for session in self:
+            if session.zxid <= zxid and session.id not in attached:
+                self.remove(session.id, session.epoch)
 
     def silent(self) -> Iterator[LocalSession]:
         """Sessions not heard of for their timeout."""

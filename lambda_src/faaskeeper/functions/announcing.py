@@ -51,9 +51,11 @@ class Announcer:
         outcomes: Iterable[tuple[str, int, Outcome]],
         watched: Watched,
         detached: Iterable[tuple[str, int, int]] = (),
+        *,
+        detached_at: int,
     ) -> None:
-        """Replies ``outcomes``, as (gateway, request number, outcome), and hints. Returns when SQS has all replies.
-        Raises AwsError."""
+        """Replies ``outcomes``, as (gateway, request number, outcome), and hints. Returns when SQS has all replies. For
+        the rest see Head. Raises AwsError."""
         events = watched.events if _fits(watched) else None
         by_gateway: dict[str, list[tuple[int, Outcome]]] = defaultdict(list)
         cut: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -61,7 +63,7 @@ class Announcer:
             by_gateway[gateway].append((number, outcome))
         for gateway, session, epoch in detached:
             cut[gateway].append((session, epoch))
-        plain = ReplyMessage(zxid, base, events=events)
+        plain = ReplyMessage(zxid, base, events=events, detached_at=detached_at)
         sending = [
             self._send(gateway, replace(plain, outcomes=tuple(part), detached=tuple(cut.get(gateway, ()))))
             for gateway in sorted(by_gateway.keys() | cut.keys())

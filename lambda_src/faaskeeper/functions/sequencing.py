@@ -97,7 +97,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
                 self._head = None
                 return False
             self._count(batch)
-            await self._announcer.announce(head.zxid, head.zxid, answers, Watched())
+            await self._announcer.announce(head.zxid, head.zxid, answers, Watched(), detached_at=head.detached_at)
             return True
         following = Head(
             batch.zxid,
@@ -107,6 +107,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
             tuple(answer for answer in answers if len(ascii(answer)) < _MOST_OUTCOME_BYTES),
             subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
             detached=tuple(batch.detached),
+            detached_at=batch.zxid if batch.detached else head.detached_at,
             sessions=head.sessions + batch.sessions,
             queue=self._queue,
         )
@@ -120,7 +121,9 @@ class Sequencer(Committer[Entry, Head, Batch]):
             return False
         self._count(batch)
         self.metrics.set("Sessions", following.sessions)
-        await self._announcer.announce(batch.zxid, head.zxid, answers, batch.plan.watched, batch.detached)
+        await self._announcer.announce(
+            batch.zxid, head.zxid, answers, batch.plan.watched, batch.detached, detached_at=following.detached_at
+        )
         return True
 
     async def _write_in_steps(self, planned: Plan, previous: Head, head: Head) -> bool:
@@ -181,4 +184,6 @@ class Sequencer(Committer[Entry, Head, Batch]):
             recursive = {path: set(ids) for path, ids in (await self._of_subtrees(head)).watching.items()}
             gateways = frozenset[str]().union(*(watching_above(event.path, recursive) for event in events))
             watched = Watched(tuple(events), tuple(sorted(sets)), gateways)
-        await self._announcer.announce(head.zxid, head.base, answers, watched, head.detached)
+        await self._announcer.announce(
+            head.zxid, head.base, answers, watched, head.detached, detached_at=head.detached_at
+        )

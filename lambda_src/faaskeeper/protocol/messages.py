@@ -91,7 +91,8 @@ class ReplyMessage:
 
     ``zxid`` is complete: all of its transaction and those before are visible. ``events`` are all that fired in
     (``base``, ``zxid``], or None if they must be read from the ledger. ``detached`` are (session, epoch) whose
-    connections, if they still exist, must be closed: the session ended or came back elsewhere.
+    connections, if they still exist, must be closed: the session ended or came back elsewhere. ``detached_at`` is the
+    last transaction up to ``zxid`` that closed any, of whichever gateway.
     """
 
     zxid: int
@@ -99,6 +100,7 @@ class ReplyMessage:
     outcomes: tuple[tuple[int, Outcome], ...] = ()
     events: tuple[Event, ...] | None = ()
     detached: tuple[tuple[int, int], ...] = ()
+    detached_at: int = 0
 
 
 def encode_requests(message: RequestMessage) -> str:
@@ -154,6 +156,7 @@ def encode_reply(message: ReplyMessage) -> str:
             "outcomes": [[number, *pack_outcome(outcome)] for number, outcome in message.outcomes],
             "events": None if message.events is None else [pack_event(event) for event in message.events],
             "detached": [list(pair) for pair in message.detached],
+            "detached_at": message.detached_at,
         }
     )
 
@@ -177,6 +180,7 @@ def decode_reply(text: str) -> ReplyMessage:
             tuple((int(number), unpack_outcome(fields)) for number, *fields in document["outcomes"]),
             None if events is None else tuple(unpack_event(event) for event in events),
             tuple((int(session), int(epoch)) for session, epoch in document["detached"]),
+            int(document["detached_at"]),
         )
 
     return _load(text, build)

@@ -36,10 +36,10 @@ class Head:
     head. ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the
     last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
     ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are the (gateway, session, epoch) whose connections
-    that transaction cut off. ``sessions`` is how many there are. ``queue`` names the requests queue that ``applied``
-    counts in: in a service restored from a backup it is another one, and its positions start anew. ``journal`` and
-    ``journal_step``
-    are there while a transaction is carried out in steps (see ``journal``).
+    that transaction cut off, ``detached_at`` is the last that cut off any: a gateway that has not heard of it must not
+    show it before it knows which sessions it has left. ``sessions`` is how many there are. ``queue`` names the requests
+    queue that ``applied`` counts in: in a service restored from a backup it is another one, and its positions start
+    anew. ``journal`` and ``journal_step`` are there while a transaction is carried out in steps (see ``journal``).
     """
 
     zxid: int
@@ -50,6 +50,7 @@ class Head:
     floor: int = 0
     subtrees_epoch: int = 0
     detached: tuple[tuple[str, int, int], ...] = ()
+    detached_at: int = 0
     sessions: int = 0
     queue: str = ""
     journal: str = ""
@@ -67,6 +68,7 @@ class Head:
             "outcomes": string(_dump([[g, n, *pack_outcome(outcome)] for g, n, outcome in self.outcomes])),
             "subtrees_epoch": number(self.subtrees_epoch),
             "detached": string(_dump(self.detached)),
+            "detached_at": number(self.detached_at),
             "sessions": number(self.sessions),
             "queue": string(self.queue),
         }
@@ -96,6 +98,7 @@ def head_of(item: Item) -> Head:
         floor=get_number(item, "floor"),
         subtrees_epoch=get_number(item, "subtrees_epoch"),
         detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),
+        detached_at=get_number(item, "detached_at"),
         sessions=get_number(item, "sessions"),
         queue=get_string(item, "queue"),
         journal=get_string(item, "journal"),

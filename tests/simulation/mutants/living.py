@@ -137,6 +137,31 @@ def timers_compare_nothing() -> Iterator[None]:
 
 
 @mutant(
+    "A timer comes due whose number has not been written yet",
+    schedules(
+        "membership",
+        kinds=(Kind.STALL,),
+        rate=12,
+        chaos=(Chaos.GATEWAY_KILL, Chaos.CLIENT_KILL),
+        timeouts=_SHORT,
+        gateways=3,
+        clients=8,
+        operations=20,
+        pace=1.0,
+    ),
+    found="seeds 5002591 and 5003377",
+)
+def a_timer_ahead_is_dropped() -> Iterator[None]:
+    async def due(self: Heartbeat, beat: int, timer: int, *rest: Any) -> Pulse | None:
+        pulse = await self.read()
+        return None if pulse and pulse.alive and timer > pulse.timer else await real(self, beat, timer, *rest)
+
+    real = Heartbeat.due
+    with patch.object(Heartbeat, "due", due):
+        yield
+
+
+@mutant(
     "Expiry names the attach epoch that it is about",
     schedules("membership", chaos=(Chaos.GATEWAY_KILL,), timeouts=_SHORT, gateways=3, operations=60),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
@@ -37,9 +37,9 @@ class Heartbeat:
     """One that lives as long as its beat moves; in an item of its own.
 
     It beats by a conditional update. A delayed message carries the beat that was seen when it was sent; ``due`` looks
-    whether the beat has moved since, and sends the next. For how long a message was held is the queue's own account,
-    so no two machines' clocks are compared: who beats counts from before it sent its last beat, and so is the first to
-    know that its time is over.
+    whether the beat has moved since, and sends the next. The number of the last message is in the item, or about to
+    come there. For how long a message was held is the queue's own account, so no two machines' clocks are compared: who
+    beats counts from before it sent its last beat, and so is the first to know that its time is over.
     """
 
     def __init__(self, aws: Aws, table: str, key: Item) -> None:
@@ -89,15 +89,16 @@ class Heartbeat:
         pulse = await self.read()
         if pulse is None or not pulse.alive:
             return pulse
-        if pulse.timer != timer:
+        if timer == pulse.timer + 1:
+            # whoever armed it has not come to move the number, and may never
+            await self._advance_timer(replace(pulse, timeout=0))
+        elif timer != pulse.timer:
             return None  # a doubled message: the chain goes on elsewhere
         # nobody can make a timer come due before its time by sending it without a delay
         moved = pulse.beat != beat or waited < pulse.timeout
         before = None if moved else await self.declare_dead(beat)
         if before is None:
-            # sent before the number moves: a crash between doubles the timer, and never loses it
-            await arm(pulse.beat, pulse.timer + 1, pulse.timeout / 1000)
-            await self._advance_timer(pulse.timer)
+            await self._arm_next(replace(pulse, timer=timer), arm)
         return before
 
     async def declare_dead(self, seen_beat: int) -> Pulse | None:
@@ -141,23 +142,38 @@ class Heartbeat:
                 )
             )
 
-    async def _advance_timer(self, expected: int) -> None:
-        """Compare-and-set of the timer number from ``expected`` to the next. Losing it means that a doubled message
-        has done the same, which is as good."""
-        with suppress(ConditionFailed):
+    async def _arm_next(self, pulse: Pulse, arm: Arm) -> None:
+        """The next message is sent before the number moves: a crash between doubles the timer, and never loses it."""
+        await arm(pulse.beat, pulse.timer + 1, pulse.timeout / 1000)
+        if await self._advance_timer(pulse):
+            return
+        now = await self.read()
+        if now is not None and now.alive and now.timer == pulse.timer and now.timeout < pulse.timeout:
+            # it beats for a shorter timeout since then; the message that it sent itself may be the doubled one
+            await self._arm_next(now, arm)
+
+    async def _advance_timer(self, pulse: Pulse) -> bool:
+        """Compare-and-set of the timer number to the next, if the timeout is no shorter than ``pulse``'s. False if it
+        is, or a doubled message has done the same, which is as good."""
+        values = {":next": number(pulse.timer + 1), ":timeout": number(pulse.timeout)}
+        if pulse.timer:
+            values[":expected"] = number(pulse.timer)
+        try:
             await repeat(
                 lambda: self._aws.call(
                     "dynamodb",
                     "update_item",
                     **self._item,
                     UpdateExpression="SET #timer = :next",
-                    ConditionExpression="attribute_exists(beat) AND "
-                    + ("attribute_not_exists(#timer)" if expected == 0 else "#timer = :expected"),
-                    ExpressionAttributeNames={"#timer": "timer"},
-                    ExpressionAttributeValues={":next": number(expected + 1)}
-                    | ({":expected": number(expected)} if expected else {}),
+                    ConditionExpression="attribute_exists(beat) AND NOT #timeout < :timeout AND "
+                    + ("#timer = :expected" if pulse.timer else "attribute_not_exists(#timer)"),
+                    ExpressionAttributeNames={"#timer": "timer", "#timeout": "timeout"},
+                    ExpressionAttributeValues=values,
                 )
             )
+        except ConditionFailed:
+            return False
+        return True
 
 
 def pulse_of(item: Item) -> Pulse | None:
