@@ -91,7 +91,7 @@ def digest(run: Run) -> str:
 def rarely_collect() -> None:
     """A schedule leaves little garbage, and a process ends after some hundred of them."""
     gc.freeze()
-    gc.set_threshold(200_000, 20, 20)
+    gc.set_threshold(2_000_000, 20, 20)
 
 
 def fails(plan: Plan) -> bool:

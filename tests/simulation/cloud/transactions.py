@@ -20,7 +20,7 @@ from .faults import Kind
 from .reads import Lookup
 from .service import At
 from .store import Store, refuse_unknown
-from .values import InvalidValue, copy_item, item_size
+from .values import InvalidValue, copy_item, item_size, size
 from .writes import Action, apply
 
 MAX_ACTIONS: Final = 100
@@ -145,10 +145,10 @@ class Transactions:
             if not action.allowed(old):
                 shown = action.parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
                 return CancellationReason("ConditionalCheckFailed", copy_item(old) if shown and old else {})
-            _, size = action.result(old)
+            _, new_size = action.result(old)
         except (InvalidExpression, InvalidValue):
             return CancellationReason("ValidationError")
-        if not store.admits_write(action.table, action.key, max(action.cell.newest.size, size), transactional=True):
+        if not store.admits_write(action.table, action.key, max(action.cell.newest.size, new_size), transactional=True):
             return CancellationReason("ThrottlingError")
         return _FINE
 
@@ -185,8 +185,8 @@ class Transactions:
             return {}
         units: dict[str, float] = {}
         for action in actions:
-            size = max(version.size for version in action.cell.versions[-2:])
-            units[action.table.name] = units.get(action.table.name, 0.0) + 2.0 * max(1, -(-size // 1024))
+            larger = max(version.size for version in action.cell.versions[-2:])
+            units[action.table.name] = units.get(action.table.name, 0.0) + 2.0 * max(1, -(-larger // 1024))
         return {"ConsumedCapacity": [{"TableName": name, "CapacityUnits": amount} for name, amount in units.items()]}
 
 
@@ -199,8 +199,4 @@ def _size(action: Action) -> int:
     """Bytes an action counts for against the limit of a transaction."""
     if action.put is not None:
         return item_size(action.put)
-    return item_size(action.key_attributes) + sum(map(_value_size, action.values.values()))
-
-
-def _value_size(value: Any) -> int:
-    return item_size({"": value})
+    return item_size(action.key_attributes) + sum(map(size, action.values.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
 from faaskeeper.storage.aws import Response
@@ -80,7 +81,7 @@ class Action:
                 names, self.values, self.condition and self.condition.used, self.update and self.update.used
             )
 
-    @property
+    @cached_property
     def cell(self) -> Cell:
         return self.table.cell(self.key)
 
