@@ -227,10 +227,7 @@ class _Call:
         if process.cut_off(self._service) and not isinstance(outcome, Unavailable):
             self._answer_at(max(now, self._sent + self._timeout), self._unavailable("no answer while cut off"))
             return
-        retried = isinstance(outcome, _RETRIED) or (
-            isinstance(outcome, AwsError) and outcome.code == "TransactionInProgressException"
-        )
-        if retried and self._attempt < network.sdk_attempts:
+        if isinstance(outcome, _RETRIED) and self._attempt < network.sdk_attempts:
             network.loop.call_later(network.chance.random(), self._send, context=process.context)
             return
         process.answered(self._future)

@@ -21,6 +21,13 @@ class At:
     result: Response | AwsError
 
 
+@dataclass(frozen=True, slots=True)
+class Committed(At):
+    """Of a transaction. From ``visible`` on all that it wrote is; the items that it only checked may be held longer."""
+
+    visible: float
+
+
 Answer: TypeAlias = Response | At | asyncio.Future[Response]
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from faaskeeper.storage.aws import Response
-from faaskeeper.storage.errors import AwsError, CancellationReason, TransactionCancelled
+from faaskeeper.storage.errors import AwsError, CancellationReason, TransactionCancelled, Unavailable
 
 from .evaluate import InvalidExpression
 from .faults import Kind
 from .reads import Lookup
-from .service import At
+from .service import At, Committed
 from .store import Store, refuse_unknown
 from .values import InvalidValue, copy_item, item_size, size
 from .writes import Action, apply
@@ -64,10 +64,10 @@ class Transactions:
             raise AwsError("dynamodb", operation, "ValidationException", f"{total} bytes; {MAX_BYTES} are allowed")
         if any(reason is not _FINE for reason in reasons):
             return At(prepared, self._cancel(operation, actions, reasons, prepared))
-        complete = self._commit(actions, prepared)
+        complete, visible = self._commit(actions, prepared)
         if token is not None:
             self._by_token[token] = _Done(parameters["TransactItems"], complete)
-        return At(complete, self._response(parameters, actions))
+        return Committed(complete, self._response(parameters, actions), visible)
 
     def get(self, operation: str, parameters: Mapping[str, Any], sent: float) -> Response:
         """An atomic read, or TransactionCancelled if a write met it. Raises AwsError (validation)."""
@@ -122,7 +122,7 @@ class Transactions:
         if done.actions != entries:
             raise AwsError("dynamodb", operation, "IdempotentParameterMismatchException", token)
         if done.complete > self.store.now:
-            raise AwsError("dynamodb", operation, "TransactionInProgressException", token)
+            raise Unavailable("dynamodb", operation, "TransactionInProgressException", token)
         return At(self.store.now, {})
 
     def _prepare(self, actions: list[Action]) -> list[CancellationReason]:
@@ -161,13 +161,14 @@ class Transactions:
             action.cell.busy_until = max(action.cell.busy_until, until)
         return TransactionCancelled(operation, tuple(reasons))
 
-    def _commit(self, actions: list[Action], commit: float) -> float:
+    def _commit(self, actions: list[Action], commit: float) -> tuple[float, float]:
+        """When the last item is free, and when the last write is visible."""
         store = self.store
         slow = store.faults.strike(Kind.SLOW_COMMIT, "transact_write_items") or store.faults.strike(
             Kind.TORN, "transact_write_items"
         )
         spread = slow.seconds if slow is not None else 0.0
-        complete = commit
+        complete = all_visible = commit
         for action in actions:
             old = action.cell.newest
             visible = commit + spread * store.random.random()
@@ -176,9 +177,10 @@ class Transactions:
             if action.kind == "ConditionCheck":
                 store.bill_write(action.table, old.size, transactional=True)
             else:
+                all_visible = max(all_visible, visible)
                 new = apply(store, action, visible, *action.result(old.item))
                 store.bill_write(action.table, max(old.size, new.size), transactional=True)
-        return complete
+        return complete, all_visible
 
     def _response(self, parameters: Mapping[str, Any], actions: list[Action]) -> Response:
         if parameters.get("ReturnConsumedCapacity", "NONE") == "NONE":

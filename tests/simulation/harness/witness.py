@@ -13,18 +13,17 @@ from typing import Any
 
 from faaskeeper.protocol.messages import ReplyMessage, RequestMessage, decode_reply, decode_requests
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.ledger import Head, head_of
 from faaskeeper.storage.transactions import Position
 from tests.simulation.cloud import Cloud
-from tests.simulation.cloud.service import At
+from tests.simulation.cloud.service import Committed
 
 _CLAIM = "claim:"
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A transaction that moved the head. ``complete`` is when the last of its items became visible."""
+    """A transaction that moved the head. ``complete`` is when the last of its writes became visible."""
 
     head: Head
     began: float
@@ -78,8 +77,8 @@ class Witness:
             entries = {entry["Id"]: entry for entry in parameters["Entries"]}
             for sent in answer.get("Successful", ()):
                 self._message(process, parameters["QueueUrl"], entries[sent["Id"]], sent)
-        elif operation == "transact_write_items" and isinstance(answer, At) and not isinstance(answer.result, AwsError):
-            self._transaction(process, parameters, answer.when)
+        elif operation == "transact_write_items" and isinstance(answer, Committed):
+            self._transaction(process, parameters, answer.visible)
         elif (
             operation == "update_item"
             and isinstance(answer, dict)
