@@ -33,6 +33,7 @@ VARIABLES
     told,      \* it knows that it is dead
     timers,    \* delayed messages: gateway, beat seen, timer's number
     looked,    \* timers whose reaper has found the gateway at the beat it was armed with
+    arming,    \* timers whose reaper has sent the next one, and has yet to move the number
     expiring,  \* <<session, epoch>> that the reaper is about to have expired, at once or after the rest of its timeout
     network,   \* of each gateway, an operation sent and not yet in the queue; or NoOp
     queue,     \* operations
@@ -43,7 +44,7 @@ VARIABLES
     attaches, crashes, reaperCrashes
 
 gateway == <<up, call, lapsed, permit, told>>
-reaper == <<timers, looked, expiring>>
+reaper == <<timers, looked, arming, expiring>>
 requests == <<network, queue>>
 stored == <<session, hidden, ephemeral, created>>
 budgets == <<attaches, crashes, reaperCrashes>>
@@ -62,6 +63,7 @@ Init ==
     /\ told = [g \in Gateways |-> FALSE]
     /\ timers = {[of |-> g, beat |-> 1, number |-> 1] : g \in Gateways \ Refuge}
     /\ looked = {}
+    /\ arming = {}
     /\ expiring = {}
     /\ network = [g \in Gateways |-> NoOp]
     /\ queue = <<>>
@@ -159,28 +161,42 @@ Due(t) == lapsed[t.of] >= t.beat /\ t \notin looked
 Drop(t) ==
     /\ Due(t)
     /\ \/ ~item[t.of].known
-       \/ ~item[t.of].dead /\ t.number # item[t.of].timer
+       \/ ~item[t.of].dead /\ t.number # item[t.of].timer /\ (t.number # item[t.of].timer + 1 \/ Broken = "dropAhead")
     /\ timers' = timers \ {t}
-    /\ UNCHANGED <<item, gateway, looked, expiring, requests, stored, budgets>>
+    /\ UNCHANGED <<item, gateway, looked, arming, expiring, requests, stored, budgets>>
 
 \* Alive, and beating: the next timer is sent, then the number moves, then the message is deleted. In the wrong order
-\* a crash loses the chain.
-ArmAgain(t) ==
-    LET g == t.of
-        following == [of |-> g, beat |-> item[g].beat, number |-> item[g].timer + 1]
-    IN
-    /\ Due(t)
-    /\ item[g].known /\ ~item[g].dead /\ t.number = item[g].timer /\ item[g].beat # t.beat
+\* a crash loses the chain. Between the two it may stand still for so long that the next one comes due.
+Following(t) == [of |-> t.of, beat |-> item[t.of].beat, number |-> t.number + 1]
+Beats(t) == item[t.of].known /\ ~item[t.of].dead /\ t.number = item[t.of].timer /\ item[t.of].beat # t.beat
+Moved(t) == IF item[t.of].timer = t.number THEN [item EXCEPT ![t.of].timer = @ + 1] ELSE item
+
+ArmNext(t) ==
+    /\ Due(t) /\ t \notin arming
+    /\ Beats(t)
+    /\ arming' = arming \cup {t}
+    /\ IF Broken = "moveBeforeSend"
+       THEN item' = Moved(t) /\ UNCHANGED timers
+       ELSE timers' = timers \cup {Following(t)} /\ UNCHANGED item
+    /\ UNCHANGED <<gateway, looked, expiring, requests, stored, budgets>>
+
+MoveNumber(t) ==
+    /\ t \in arming
+    /\ arming' = arming \ {t}
     /\ \E dies \in {"no", "before the second", "before the deletion"} :
         /\ dies # "no" => reaperCrashes < MaxReaperCrashes
         /\ reaperCrashes' = IF dies = "no" THEN reaperCrashes ELSE reaperCrashes + 1
-        /\ IF dies = "before the second"
-           THEN IF Broken = "moveBeforeSend"
-                THEN item' = [item EXCEPT ![g].timer = @ + 1] /\ UNCHANGED timers
-                ELSE timers' = timers \cup {following} /\ UNCHANGED item
-           ELSE /\ item' = [item EXCEPT ![g].timer = @ + 1]
-                /\ timers' = (IF dies = "no" THEN timers \ {t} ELSE timers) \cup {following}
+        /\ item' = IF dies = "before the second" \/ Broken = "moveBeforeSend" THEN item ELSE Moved(t)
+        /\ timers' = (IF dies = "no" THEN timers \ {t} ELSE timers)
+                     \cup (IF dies # "before the second" /\ Broken = "moveBeforeSend" THEN {Following(t)} ELSE {})
     /\ UNCHANGED <<gateway, looked, expiring, requests, stored, attaches, crashes>>
+
+\* The next one came due first: it moves the number itself.
+Overtake(t) ==
+    /\ Due(t) /\ Broken # "dropAhead"
+    /\ item[t.of].known /\ ~item[t.of].dead /\ t.number = item[t.of].timer + 1
+    /\ item' = [item EXCEPT ![t.of].timer = t.number]
+    /\ UNCHANGED <<gateway, reaper, requests, stored, budgets>>
 
 \* Alive, and at the beat that the timer was armed with: two steps, because it may beat between them.
 Look(t) ==
@@ -190,13 +206,13 @@ Look(t) ==
     /\ item[g].known /\ ~item[g].dead /\ t.number = item[g].timer /\ item[g].beat = t.beat
     /\ looked' = looked \cup {t}
     /\ expiring' = IF Broken = "expireAtOnce" THEN expiring \cup (Attached(g) \ Asked) ELSE expiring
-    /\ UNCHANGED <<item, gateway, timers, requests, stored, budgets>>
+    /\ UNCHANGED <<item, gateway, timers, arming, requests, stored, budgets>>
 
 Declare(t) ==
     /\ t \in looked
     /\ looked' = looked \ {t}
     /\ item' = IF item[t.of].beat = t.beat \/ Broken = "noBeatCondition" THEN [item EXCEPT ![t.of].dead = TRUE] ELSE item
-    /\ UNCHANGED <<gateway, timers, expiring, requests, stored, budgets>>
+    /\ UNCHANGED <<gateway, timers, arming, expiring, requests, stored, budgets>>
 
 \* Dead: its sessions are listed, when every transaction that was decided before is visible. A gateway that has none
 \* is forgotten.
@@ -212,20 +228,20 @@ List(t) ==
         /\ reaperCrashes' = IF dies THEN reaperCrashes + 1 ELSE reaperCrashes
         /\ timers' = IF dies THEN timers ELSE timers \ {t}
         /\ item' = IF Attached(g) = {} /\ ~dies THEN [item EXCEPT ![g].known = FALSE] ELSE item
-    /\ UNCHANGED <<gateway, looked, requests, stored, attaches, crashes>>
+    /\ UNCHANGED <<gateway, looked, arming, requests, stored, attaches, crashes>>
 
 \* Once an hour the janitor sends a timer for every gateway that is known. Those that live have one (see Watched).
 Janitor(g) ==
     /\ item[g].known /\ item[g].dead
     /\ \A t \in timers : t.of # g
     /\ timers' = timers \cup {[of |-> g, beat |-> item[g].beat, number |-> item[g].timer]}
-    /\ UNCHANGED <<item, gateway, looked, expiring, requests, stored, budgets>>
+    /\ UNCHANGED <<item, gateway, looked, arming, expiring, requests, stored, budgets>>
 
 Expire ==
     \E e \in expiring :
         /\ expiring' = expiring \ {e}
         /\ queue' = Append(queue, [do |-> "expire", session |-> e[1], epoch |-> e[2]])
-        /\ UNCHANGED <<item, gateway, timers, looked, network, stored, budgets>>
+        /\ UNCHANGED <<item, gateway, timers, looked, arming, network, stored, budgets>>
 
 -----------------------------------------------------------------------------
 \* The sequencer.
@@ -267,7 +283,9 @@ Show ==
     /\ UNCHANGED <<item, gateway, reaper, requests, session, ephemeral, created, budgets>>
 
 -----------------------------------------------------------------------------
-Reaper == \E t \in timers : Drop(t) \/ ArmAgain(t) \/ Look(t) \/ Declare(t) \/ List(t)
+Reaper ==
+    \/ \E t \in timers : Drop(t) \/ ArmNext(t) \/ Overtake(t) \/ Look(t) \/ Declare(t) \/ List(t)
+    \/ \E t \in arming : MoveNumber(t)
 Sequencer == Apply \/ Show
 
 Next ==
@@ -278,7 +296,7 @@ Next ==
     \/ Sequencer
 
 Quiet ==
-    /\ queue = <<>> /\ timers = {} /\ hidden = {} /\ \A g \in Gateways : network[g] = NoOp
+    /\ queue = <<>> /\ timers = {} /\ arming = {} /\ hidden = {} /\ \A g \in Gateways : network[g] = NoOp
     /\ UNCHANGED vars
 
 Spec ==
@@ -309,7 +327,10 @@ NoOrphan ==
             \/ InQueue([do |-> "expire", session |-> s, epoch |-> session[s].epoch])
 
 \* A gateway is watched by a timer, without the janitor's help.
-Watched == \A g \in Gateways \ Refuge : item[g].known /\ ~item[g].dead => \E t \in timers : t.of = g /\ t.number = item[g].timer
+Watched ==
+    \A g \in Gateways \ Refuge :
+        item[g].known /\ ~item[g].dead =>
+            \E t \in timers : t.of = g /\ t.number \in {item[g].timer, item[g].timer + 1}
 
 \* The sessions of a gateway that died are closed in the end, unless they moved.
 Reaped ==
@@ -322,5 +343,6 @@ Reaped ==
 NeverReaped == \A s \in Sessions : ~(session[s].by = "reaper" /\ created[s])
 NeverReapedAlive == \A s \in Sessions : ~(session[s].by = "reaper" /\ up[session[s].gateway])
 NeverSaved == \A s \in Sessions : ~(session[s].is = "open" /\ session[s].epoch = 2 /\ \E g \in Gateways : item[g].dead)
+NeverOvertaken == \A t \in arming : t.number >= item[t.of].timer
 NeverSpared == \A t \in looked : item[t.of].beat = t.beat
 =============================================================================
