@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -114,6 +115,7 @@ class Connection:
         self._writes = _Count()
         self._credentials: tuple[tuple[str, str], ...] = (("ip", self.peer),)
         self._open = True
+        self._may_have_left = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._queries = Queries(gateway, self)
         self._spawn(self._run())
@@ -253,15 +255,16 @@ class Connection:
             session_id, password = request.session, request.password
             operation = AttachSession(timeout)
             await gateway.liveness.guard(session_id, timeout)
-        joining = gateway.outbox.submit(Principal(session_id, 0, password), operation)
-        joining.add_done_callback(lambda outcome: self._join(session_id, password, outcome))
+        joining = gateway.outbox.submit(
+            Principal(session_id, 0, password), operation, partial(self._join, session_id, password)
+        )
+        joining.add_done_callback(lambda _: self._give_up_joining(session_id, joining))
         # should the client go now, the session will be attached here all the same
         outcome = await asyncio.shield(joining)
         if outcome.session is None:
             self.write(responses.session_expired(_writable(request)))
             return False
-        if gateway.observer.detached_at > outcome.zxid:
-            # the outcome was late: the session may have left again in what has been shown already
+        if self._may_have_left:
             await gateway.observer.confirm_sessions()
         if self.session is None or not self._open:
             return False
@@ -273,24 +276,25 @@ class Connection:
         self.write(responses.connected(self.session.timeout, session_id, password, _writable(request)))
         return True
 
-    def _join(self, session_id: int, password: bytes, joining: asyncio.Future[Outcome]) -> None:
+    def _give_up_joining(self, session_id: int, joining: asyncio.Future[Outcome]) -> None:
+        if joining.cancelled() or joining.exception() is None:
+            return
+        if self._gateway.sessions.get(session_id) is None:
+            self._gateway.liveness.release(session_id)
+
+    def _join(self, session_id: int, password: bytes, outcome: Outcome, zxid: int) -> None:
         """Takes note of what came of the attachment, also if the client has gone meanwhile: nobody but this gateway
         would notice that it does not come back."""
         gateway = self._gateway
-        if joining.cancelled():
-            return
-        if joining.exception() is not None:
-            if gateway.sessions.get(session_id) is None:
-                gateway.liveness.release(session_id)
-            return
-        outcome = joining.result()
         if outcome.session is not None:
             timeout, epoch = outcome.session
             if epoch > 1:
                 gateway.liveness.hold(session_id, timeout)
             connection = self if self._open else None
-            session = gateway.sessions.attach(session_id, password, epoch, outcome.zxid, timeout, connection)
+            session = gateway.sessions.attach(session_id, password, epoch, zxid, timeout, connection)
             self.session = session if session.connection is self else None
+            # news of that may have overtaken the outcome
+            self._may_have_left = gateway.observer.detached_at > zxid
             return
         known = gateway.sessions.get(session_id)
         if known is None:

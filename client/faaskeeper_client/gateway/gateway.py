@@ -211,7 +211,7 @@ class Gateway:
     async def _handle_reply(self, message: ReplyMessage) -> None:
         await self.observer.learn(message)
         for number, outcome in message.outcomes:
-            self.outbox.resolve(number, outcome)
+            self.outbox.resolve(number, outcome, message.zxid)
         # whoever waited for an outcome takes note before anything else is handled
         await asyncio.sleep(0)
         # what came and left in one transaction

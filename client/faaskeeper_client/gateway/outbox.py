@@ -6,7 +6,9 @@ import asyncio
 import logging
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
 from faaskeeper.protocol.service import Service
@@ -21,6 +23,9 @@ _GIVE_UP = 120.0
 """Seconds after which a send is given up: SQS forgets after 300 what it has seen, and a retry could run twice."""
 _ATTACH = (AttachSession, CreateSession)
 
+Note: TypeAlias = Callable[[Outcome, int], None]
+"""Takes note of an outcome and of the zxid that came with it, its transaction's if it changed anything."""
+
 
 class ConnectionLost(Exception):
     """Whether the request took effect is unknown; its connection must be closed, as ZooKeeper's would be."""
@@ -31,6 +36,7 @@ class _Sent:
     request: Request
     outcome: asyncio.Future[Outcome]
     since: float
+    note: Note | None
 
 
 class Outbox:
@@ -51,21 +57,24 @@ class Outbox:
         """Requests without an outcome."""
         return len(self._unanswered)
 
-    def submit(self, principal: Principal, operation: Operation) -> asyncio.Future[Outcome]:
-        """Queues the operation behind all submitted before. The future raises ConnectionLost."""
+    def submit(self, principal: Principal, operation: Operation, note: Note | None = None) -> asyncio.Future[Outcome]:
+        """Queues the operation behind all submitted before. The future raises ConnectionLost. ``note`` is called when
+        an outcome comes, before any other news is handled."""
         # whoever knew it could send a request in this gateway's name, and its outcome would be taken for this one's
         number = self._entropy.getrandbits(62)
         loop = asyncio.get_running_loop()
-        sent = _Sent(Request(principal, number, operation), loop.create_future(), loop.time())
+        sent = _Sent(Request(principal, number, operation), loop.create_future(), loop.time(), note)
         self._waiting.append(sent)
         self._unanswered[number] = sent
         self._wake.set()
         return sent.outcome
 
-    def resolve(self, number: int, outcome: Outcome) -> None:
-        """An outcome came; the same may come twice."""
+    def resolve(self, number: int, outcome: Outcome, zxid: int) -> None:
+        """An outcome came, with ``zxid``; the same may come twice."""
         sent = self._unanswered.pop(number, None)
         if sent is not None and not sent.outcome.done():
+            if sent.note is not None:
+                sent.note(outcome, zxid)
             sent.outcome.set_result(outcome)
 
     def give_up(self, older_than: float) -> None:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class LocalSession:
-    """``zxid`` is its attachment's. ``timeout`` in ms; ``heard`` in seconds of the gateway's clock; ``connection`` is
-    None while the client is away. ``expiring`` once this gateway has asked for its end."""
+    """``zxid`` is that of the transaction that attached it. ``timeout`` in ms; ``heard`` in seconds of the gateway's
+    clock; ``connection`` is None while the client is away. ``expiring`` once this gateway has asked for its end."""
 
     id: int
     password: bytes
