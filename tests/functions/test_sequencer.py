@@ -735,7 +735,7 @@ class Notifier:
         event = json.loads(payload)
         decode_reply(event["message"])
         self.invoked += 1
-        await notify(self._aws, self._stage.service, event["message"], event["gateways"])
+        await notify(self._aws, self._stage.service, event["message"], event["gateways"], event["told"])
         return {"StatusCode": 202}
 
 

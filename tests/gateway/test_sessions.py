@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, TransactionCancelled
 from faaskeeper.storage.sessions import list_gateway_sessions, read_gateway, read_session
 
 from .ensemble import Ensemble, Served, ensemble, eventually, run, true
-from .wire import CREATE, EPHEMERAL, OK, PATIENCE, Zk, creation
+from .wire import CLOSE, CREATE, EPHEMERAL, OK, PATIENCE, Zk, creation, patiently
 
 
 async def gone(whole: Ensemble, path: str) -> float:
@@ -197,6 +198,103 @@ def test_a_session_that_left_before_its_attachment_was_told(aws: BotoAws) -> Non
             with pytest.raises(ConnectionError):
                 await coming
             assert (await back.exists("/after")).error == OK
+
+    run(scenario())
+
+
+def test_a_session_that_joins_while_it_is_looked_for_who_has_left(aws: BotoAws) -> None:
+    """Its attachment is told when the gateway has listed its sessions, and not yet shown what it listed them for."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            other, zk = await one.connect(), await two.connect()
+            await other.exists("/watched", watch=True)
+            listening, reading, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+            async def late(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "receive_message":
+                    await listening.wait()
+                if operation == "query" and parameters["TableName"] == whole.stage.service.ledger and left:
+                    reading.set()
+                    await go_on.wait()
+
+            left = False
+            one.tap.after = late
+            coming = asyncio.create_task(zk.resume(one.port))
+
+            async def attached() -> bool:
+                session = await read_session(aws, whole.stage.service, zk.session)
+                return session is not None and session.epoch == 2
+
+            await eventually(attached, "the session is attached")
+            await other.sync()
+            left = True
+            back = await zk.resume(two.port)
+            await back.create("/after")
+            seeing = asyncio.create_task(other.exists("/after"))
+            await asyncio.wait_for(reading.wait(), PATIENCE)
+            handle = one.gateway.inbox._handle  # pyright: ignore[reportPrivateUsage]
+
+            async def handle_outcomes(message: ReplyMessage) -> None:
+                if not message.detached:
+                    await handle(message)
+
+            one.gateway.inbox._handle = handle_outcomes  # pyright: ignore[reportPrivateUsage]
+            listening.set()
+            with pytest.raises(ConnectionError):
+                await coming
+            go_on.set()
+            assert (await seeing).error == OK
+
+    run(scenario())
+
+
+def test_who_closes_is_answered_though_others_move(aws: BotoAws) -> None:
+    """The gateway lists its sessions and does not find it any more, before it hears of its end."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two, three = [await whole.gateway() for _ in range(3)]
+            other, zk, far = await one.connect(), await one.connect(), await two.connect()
+            listening = asyncio.Event()
+
+            async def late(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "receive_message":
+                    await listening.wait()
+
+            one.tap.after = late
+            last, close = zk.send(CREATE, creation("/last")), zk.send(CLOSE)
+
+            async def closed() -> bool:
+                return await read_session(aws, whole.stage.service, zk.session) is None
+
+            await eventually(closed, "the session is closed")
+            far = await far.resume(three.port)
+            await far.create("/news")
+            assert (await other.exists("/news")).error == OK
+            listening.set()
+            assert [(await patiently(reply)).error for reply in (last, close)] == [OK, OK]
+
+    run(scenario())
+
+
+def test_nothing_is_left_of_a_connection_that_ended(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            before = len(served.gateway._spawned)  # pyright: ignore[reportPrivateUsage]
+            for number in range(3):
+                zk = await served.connect()
+                await zk.exists("/", watch=True)
+                if number:
+                    await zk.call(CLOSE)
+                await zk.hang_up()
+            await eventually(
+                lambda: true(len(served.gateway._spawned) == before),  # pyright: ignore[reportPrivateUsage]
+                "its tasks ended",
+            )
+            assert not served.gateway.watches
 
     run(scenario())
 

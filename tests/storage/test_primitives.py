@@ -512,6 +512,16 @@ class TestHeartbeat:
 
         run(work())
 
+    def test_a_timeout_that_is_none_does_not_stop_the_timers(self, aws: BotoAws, key: Key) -> None:
+        async def work() -> None:
+            heart, timers = Heartbeat(aws, TABLE, key), Timers()
+            for number_ in range(3):
+                assert await heart.beat(number_ + 1, -1)
+                assert await heart.due(number_, number_, 5000, timers.arm) is None
+            assert timers.armed == [(1, 1, 0.0), (2, 2, 0.0), (3, 3, 0.0)]
+
+        run(work())
+
 
 def test_each_operation_costs_what_it_says(aws: BotoAws, new_key: Callable[[], Key]) -> None:
     """DynamoDB Local reports transactions without their doubling, so there the price of a token is not seen."""

@@ -254,11 +254,17 @@ class Connection:
         else:
             session_id, password = request.session, request.password
             operation = AttachSession(timeout)
-            await gateway.liveness.guard(session_id, timeout)
+            gateway.liveness.expect(session_id)
+            try:
+                await gateway.liveness.guard(session_id, timeout)
+            except BaseException:
+                self._joined(session_id)
+                raise
         joining = gateway.outbox.submit(
             Principal(session_id, 0, password), operation, partial(self._join, session_id, password)
         )
-        joining.add_done_callback(lambda _: self._give_up_joining(session_id, joining))
+        if request.session != 0:
+            joining.add_done_callback(lambda _: self._joined(session_id))
         # should the client go now, the session will be attached here all the same
         outcome = await asyncio.shield(joining)
         if outcome.session is None:
@@ -269,16 +275,16 @@ class Connection:
         if self.session is None or not self._open:
             return False
         if request.session != 0:
-            # it may own ephemerals, and a notice, late, that it had left may have released it
+            # for the timeout that it was granted
             await gateway.liveness.guard(session_id, self.session.timeout)
         self.seen = max(request.last_zxid_seen, outcome.zxid)
         self._identify()
         self.write(responses.connected(self.session.timeout, session_id, password, _writable(request)))
         return True
 
-    def _give_up_joining(self, session_id: int, joining: asyncio.Future[Outcome]) -> None:
-        if joining.cancelled() or joining.exception() is None:
-            return
+    def _joined(self, session_id: int) -> None:
+        """Whatever came of it."""
+        self._gateway.liveness.expect_no_more(session_id)
         if self._gateway.sessions.get(session_id) is None:
             self._gateway.liveness.release(session_id)
 
@@ -335,6 +341,8 @@ class Connection:
         operation = await self._gateway.claim_check(request.body)  # type: ignore[arg-type]
         principal = Principal(self.session.id, self.session.epoch, self.session.password, self._credentials)
         await self._gateway.liveness.before_write(self.session, operation)
+        if isinstance(operation, CloseSession):
+            self.session.closing = True
         if self._last_write is not None and self._last_write.done():
             self._last_write.result()  # nothing is sent behind a request that was lost
         outcome = self._last_write = self._gateway.outbox.submit(principal, operation)
@@ -385,6 +393,10 @@ class Connection:
             # once more; the events that come now are kept, else a stream of them could outrun every reading
             self._cancel(result.registrations)
             floor, result = await self._execute(request)
+            if not self._open:
+                # that showed that the session has left, and this task is the one that closed the connection
+                self._cancel(result.registrations)
+                return
         shown = max(floor, result.zxid)
         # watches that are set together are read one by one: some may be used up before the last of them is set
         watches = self._gateway.watches
@@ -442,7 +454,7 @@ class Connection:
     async def _emit(self) -> None:
         """Sends the replies in the order of the requests."""
         try:
-            while True:
+            while self._open:
                 slot = await self._slots.get()
                 await self.writable.wait()
                 await slot()

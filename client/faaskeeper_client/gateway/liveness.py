@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -46,6 +47,7 @@ class Liveness:
         self._gateway = gateway
         self._clock = clock
         self._owners: dict[int, int] = {}
+        self._expected: Counter[int] = Counter()
         self._number = 0
         self._timeout = RELAXED_TIMEOUT
         self._armed = 0
@@ -106,8 +108,17 @@ class Liveness:
             self._sooner.set()
 
     def release(self, session: int) -> None:
-        """The session is no longer attached here."""
-        self._owners.pop(session, None)
+        """The session is no longer attached here. No matter if it is expected."""
+        if session not in self._expected:
+            self._owners.pop(session, None)
+
+    def expect(self, session: int) -> None:
+        """The session is about to be attached here: news that it had left does not count. To be followed by
+        ``expect_no_more``."""
+        self._expected[session] += 1
+
+    def expect_no_more(self, session: int) -> None:
+        self._expected -= Counter((session,))
 
     async def beat(self) -> None:
         """Writes one beat, and arms a timer where the running one would come too late.

@@ -35,8 +35,8 @@ class Observer:
 
     ``complete``: every transaction up to it is fully visible, every watch event up to it has been handed to the
     connections, and sessions that left this gateway up to it have none any more. All that holds before it is
-    published, so whoever may show ``complete`` has sent what precedes it. ``detached_at`` is the last transaction up to
-    ``complete`` in which a session left some gateway.
+    published, so whoever may show ``complete`` has sent what precedes it. ``detached_at`` is the last transaction known
+    in which a session left some gateway.
     """
 
     def __init__(self, aws: Aws, service: Service, gateway: str, watches: Watches, sessions: Sessions) -> None:
@@ -82,14 +82,14 @@ class Observer:
         if news.events is not None and news.base <= self.complete:
             # nothing to be asked for, so whoever is just asking need not be waited for
             self._detach(news)
-            await self._advance(news.zxid, news.detached_at, news.events)
+            await self._advance(news.zxid, news.events)
             return
         async with self._lock:
             if news.zxid <= self.complete:
                 return
             if news.base <= self.complete:
                 self._detach(news)
-                await self._advance(news.zxid, news.detached_at, news.events)
+                await self._advance(news.zxid, news.events)
             else:
                 await self._leap(news.zxid, news.detached_at)
 
@@ -123,20 +123,23 @@ class Observer:
             return await confirm_complete(self._aws, self._service, head, readable)
 
     def _detach(self, news: ReplyMessage) -> None:
+        self.detached_at = max(self.detached_at, news.detached_at)
         for session, epoch in news.detached:
             self._sessions.remove(session, epoch)
 
     async def _leap(self, zxid: int, detached_at: int) -> None:
         """To a complete ``zxid``, over transactions that nobody has told of."""
+        # before anything is waited for: whoever joins from now on may be missing in what is listed
+        self.detached_at = max(self.detached_at, detached_at)
         if detached_at > self.complete and len(self._sessions):
             await self._confirm_sessions(zxid)
-        await self._advance(zxid, detached_at, None)
+        await self._advance(zxid, None)
 
     async def _confirm_sessions(self, zxid: int) -> None:
         attached = await list_gateway_sessions(self._aws, self._service, self._gateway)
         self._sessions.keep(frozenset(attached), zxid)
 
-    async def _advance(self, zxid: int, detached_at: int, events: Sequence[Event] | None) -> None:
+    async def _advance(self, zxid: int, events: Sequence[Event] | None) -> None:
         if zxid <= self.complete:
             return  # while the head was read, news came
         if events is None:
@@ -145,6 +148,5 @@ class Observer:
         for event in events:
             if event.zxid > self.complete:
                 self._watches.fire(event)
-        self.detached_at = max(self.detached_at, detached_at)
         self.complete = max(self.complete, zxid)
         self._advanced = asyncio.get_running_loop().time()

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 @dataclass(slots=True, eq=False)
 class LocalSession:
     """``zxid`` is that of the transaction that attached it. ``timeout`` in ms; ``heard`` in seconds of the gateway's
-    clock; ``connection`` is None while the client is away. ``expiring`` once this gateway has asked for its end."""
+    clock; ``connection`` is None while the client is away. ``expiring`` once this gateway has asked for its end,
+    ``closing`` once its client has."""
 
     id: int
     password: bytes
@@ -23,6 +24,7 @@ class LocalSession:
     heard: float
     connection: Connection | None = None
     expiring: bool = False
+    closing: bool = False
 
 
 class Sessions:
@@ -71,9 +73,10 @@ class Sessions:
             session.connection.close()
 
     def keep(self, attached: Collection[int], zxid: int) -> None:
-        """Removes what is not among those ``attached`` to this gateway by storage, as it was at ``zxid`` or later."""
+        """Removes what is not among those ``attached`` to this gateway by storage, as it was at ``zxid`` or later. Who
+        asked for the end waits for the answer, and is shown nothing else."""
         for session in self:
-            if session.zxid <= zxid and session.id not in attached:
+            if session.zxid <= zxid and session.id not in attached and not session.closing:
                 self.remove(session.id, session.epoch)
 
     def silent(self) -> Iterator[LocalSession]:

@@ -91,7 +91,9 @@ class Announcer:
         if self._notifier is None or (len(gateways) <= _MOST_INLINE_HINTS and EVERYBODY not in gateways):
             await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
             return
-        payload = json.dumps({"message": encode_reply(message), "gateways": sorted(gateways)}).encode()
+        # a hint that overtook the reply would pass for all that concerns its gateway
+        known = {"message": encode_reply(message), "gateways": sorted(gateways), "told": sorted(told)}
+        payload = json.dumps(known).encode()
         await repeat(
             lambda: self._aws.call(
                 "lambda", "invoke", FunctionName=self._notifier, InvocationType="Event", Payload=payload

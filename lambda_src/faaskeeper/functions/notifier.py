@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, run, service
 from faaskeeper.protocol.service import Parts
@@ -16,17 +17,18 @@ logger = logging.getLogger(__name__)
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
-    run(notify(aws(), service(), event["message"], event["gateways"]))
+    run(notify(aws(), service(), event["message"], event["gateways"], event.get("told", ())))
 
 
-async def notify(aws: Aws, service: Parts, message: str, gateways: list[str]) -> None:
-    """Sends ``message`` to the reply queue of each of ``gateways``; with EVERYBODY among them, to all there are.
+async def notify(aws: Aws, service: Parts, message: str, gateways: Collection[str], told: Collection[str] = ()) -> None:
+    """Sends ``message`` to the reply queue of each of ``gateways``; with EVERYBODY among them, to all there are but
+    those that were ``told`` already.
 
     A hint sent twice is harmless, so a failure is left to Lambda's retries of the whole.
     """
     receivers = set(gateways) - {EVERYBODY}
     if EVERYBODY in gateways:
-        receivers |= await list_gateways(aws, service)
+        receivers |= await list_gateways(aws, service) - frozenset(told)
     await asyncio.gather(*(_send(aws, service, gateway, message) for gateway in sorted(receivers)))
 
 

@@ -92,7 +92,7 @@ class ReplyMessage:
     ``zxid`` is complete: all of its transaction and those before are visible. ``events`` are all that fired in
     (``base``, ``zxid``], or None if they must be read from the ledger. ``detached`` are (session, epoch) whose
     connections, if they still exist, must be closed: the session ended or came back elsewhere. ``detached_at`` is the
-    last transaction up to ``zxid`` that closed any, of whichever gateway.
+    last transaction up to ``zxid`` that closed any, of whichever gateway; without it, ``zxid`` may be.
     """
 
     zxid: int
@@ -180,7 +180,7 @@ def decode_reply(text: str) -> ReplyMessage:
             tuple((int(number), unpack_outcome(fields)) for number, *fields in document["outcomes"]),
             None if events is None else tuple(unpack_event(event) for event in events),
             tuple((int(session), int(epoch)) for session, epoch in document["detached"]),
-            int(document["detached_at"]),
+            int(document.get("detached_at", document["zxid"])),
         )
 
     return _load(text, build)

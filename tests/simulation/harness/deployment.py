@@ -102,7 +102,7 @@ class Deployment:
         aws = self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT)
 
         async def handle(event: Any, context: Context) -> None:
-            await notify(aws, self.service, event["message"], event["gateways"])
+            await notify(aws, self.service, event["message"], event["gateways"], event["told"])
 
         return handle
 

@@ -155,9 +155,16 @@ class Heartbeat:
     async def _advance_timer(self, pulse: Pulse) -> bool:
         """Compare-and-set of the timer number to the next, if the timeout is no shorter than ``pulse``'s. False if it
         is, or a doubled message has done the same, which is as good."""
-        values = {":next": number(pulse.timer + 1), ":timeout": number(pulse.timeout)}
+        conditions = ["attribute_exists(beat)"]
+        names, values = {"#timer": "timer"}, {":next": number(pulse.timer + 1)}
         if pulse.timer:
+            conditions.append("#timer = :expected")
             values[":expected"] = number(pulse.timer)
+        else:
+            conditions.append("attribute_not_exists(#timer)")
+        if pulse.timeout:  # what is no number counts as 0
+            conditions.append("NOT #timeout < :timeout")
+            names["#timeout"], values[":timeout"] = "timeout", number(pulse.timeout)
         try:
             await repeat(
                 lambda: self._aws.call(
@@ -165,9 +172,8 @@ class Heartbeat:
                     "update_item",
                     **self._item,
                     UpdateExpression="SET #timer = :next",
-                    ConditionExpression="attribute_exists(beat) AND NOT #timeout < :timeout AND "
-                    + ("#timer = :expected" if pulse.timer else "attribute_not_exists(#timer)"),
-                    ExpressionAttributeNames={"#timer": "timer", "#timeout": "timeout"},
+                    ConditionExpression=" AND ".join(conditions),
+                    ExpressionAttributeNames=names,
                     ExpressionAttributeValues=values,
                 )
             )
