@@ -263,6 +263,7 @@ class Connection:
         joining = gateway.outbox.submit(
             Principal(session_id, 0, password), operation, partial(self._join, session_id, password)
         )
+        joining.add_done_callback(_noticed)
         if request.session != 0:
             joining.add_done_callback(lambda _: self._joined(session_id))
         # should the client go now, the session will be attached here all the same
@@ -470,6 +471,12 @@ class Connection:
         except Exception:
             logger.exception("connection of %s is closed", self.peer)
         self.close()
+
+
+def _noticed(future: asyncio.Future[Any]) -> None:
+    """Its failure concerns nobody once its client is gone."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _writable(request: ConnectRequest) -> bool | None:

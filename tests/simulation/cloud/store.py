@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,19 +81,28 @@ class Store:
             cell.write(self.now, None, 0)
 
 
-@contextmanager
-def validating(operation: str) -> Generator[None]:
-    """Turns what expressions, values and keys refuse into ValidationException."""
-    try:
-        yield
-    except (InvalidExpression, InvalidValue, InvalidKey) as error:
-        raise invalid("dynamodb", operation, str(error)) from error
+class validating:
+    """A context that turns what expressions, values and keys refuse into ValidationException."""
+
+    __slots__ = ("_operation",)
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InvalidExpression | InvalidValue | InvalidKey):
+            raise invalid("dynamodb", self._operation, str(error)) from error
 
 
 def placeholders(parameters: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Value]]:
     """The names and values of a request. Raises InvalidExpression, InvalidValue."""
     names = parameters.get("ExpressionAttributeNames")
     values = parameters.get("ExpressionAttributeValues")
+    if names is None and values is None:
+        return {}, {}
     for given, what in ((names, "Names"), (values, "Values")):
         if given is not None and not given:
             raise InvalidExpression(f"ExpressionAttribute{what} must not be empty")
@@ -107,7 +115,9 @@ def placeholders(parameters: Mapping[str, Any]) -> tuple[dict[str, str], dict[st
 def check_placeholders(names: Mapping[str, str], values: Mapping[str, Value], *used: Used | None) -> None:
     """Raises InvalidExpression."""
     expressions = [each for each in used if each is not None]
-    if not expressions and (names or values):
+    if not expressions and not names and not values:
+        return
+    if not expressions:
         raise InvalidExpression("ExpressionAttributeNames and Values can only be specified when using expressions")
     check_all_used(names, values, expressions)
     for each in expressions:

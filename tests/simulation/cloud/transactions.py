@@ -200,5 +200,5 @@ def _check_count(operation: str, count: int) -> None:
 def _size(action: Action) -> int:
     """Bytes an action counts for against the limit of a transaction."""
     if action.put is not None:
-        return item_size(action.put)
+        return action.put_size
     return item_size(action.key_attributes) + sum(map(size, action.values.values()))

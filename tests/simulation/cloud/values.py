@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Underflow
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 Value: TypeAlias = dict[str, Any]
@@ -38,6 +39,7 @@ def number(text: str) -> Decimal:
         raise InvalidValue(f"The parameter cannot be converted to a numeric value: {text}") from error
 
 
+@lru_cache(maxsize=1 << 14)
 def canonical_number(text: str) -> str:
     """As DynamoDB gives numbers back: no exponent, no leading or trailing zeros."""
     return text if _PLAIN_INTEGER.fullmatch(text) else plain(number(text))
@@ -162,6 +164,7 @@ def text_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
+@lru_cache(maxsize=1 << 14)
 def _number_size(text: str) -> int:
     """Two digits a byte, one byte more for the magnitude, one more for a sign."""
     digits = len(text.strip("-0").replace(".", "")) if text != "0" else 1

@@ -52,13 +52,15 @@ class Action:
         self.parameters = parameters
         self.table: Table = store.table(operation, parameters)
         self.put: Item | None = None
+        self.put_size = 0
         self._judged: tuple[Item | None, Item | None, int] | None = None
         with validating(operation):
             names, self.values = placeholders(parameters)
             if kind == "Put":
                 self.put = stored_item(parameters["Item"])
                 self.key = self.table.key_of(self.put, whole=True)
-                if item_size(self.put) > MAX_ITEM_SIZE:
+                self.put_size = item_size(self.put)
+                if self.put_size > MAX_ITEM_SIZE:
                     raise InvalidValue("Item size has exceeded the maximum allowed size")
                 self.key_attributes = self.table.key_attributes(self.put)
             else:
@@ -93,7 +95,7 @@ class Action:
         """The item afterwards, and its size in bytes. Raises InvalidExpression or InvalidValue where it cannot be."""
         if self._judged is None or self._judged[0] is not old:
             new = self._result(old)
-            size = item_size(new) if new is not None else 0
+            size = self.put_size if new is self.put else item_size(new) if new is not None else 0
             if size > MAX_ITEM_SIZE:
                 raise InvalidValue("Item size to update has exceeded the maximum allowed size")
             self._judged = old, new, size
