@@ -57,6 +57,8 @@ class SimulationTask(asyncio.Task[T]):
         self._serial = loop.next_serial()
         self.owner: Process | None = CURRENT.get() if context is None else context.get(CURRENT)
         super().__init__(coroutine, loop=loop, context=context, **options)
+        if self.owner is not None:
+            self.owner.tasks.add(self)
 
     def __hash__(self) -> int:
         return self._serial
@@ -232,10 +234,11 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self._ran_at_this_instant += len(ready)
         if self._ran_at_this_instant > self.callbacks_at_one_instant:
             raise Livelock(f"time stands still at {self._now}; " + self._describe_pending())
+        current = CURRENT
         for handle in ready:
             if handle._cancelled:  # pyright: ignore
                 continue
-            process = handle._context.get(CURRENT)  # pyright: ignore
+            process = handle._context.get(current)  # pyright: ignore
             if process is not None and process.blocked:
                 process.hold(handle)
             else:

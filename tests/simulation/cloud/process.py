@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from .service import EPOCH
 
@@ -44,6 +45,7 @@ class Process:
         self._loop = loop
         self._paused_until = 0.0
         self._held: list[asyncio.Handle] = []
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._remains: list[asyncio.Task[Any]] = []
         self._pending: dict[asyncio.Future[Any], None] = {}
         self._mourners: dict[Callable[[], None], None] = {}
@@ -92,7 +94,7 @@ class Process:
             return
         self.dead = self.blocked = True
         # kept, or the collector would close them, which runs their code
-        self._remains = [task for task in asyncio.all_tasks(self._loop) if getattr(task, "owner", None) is self]
+        self._remains = list(self.tasks)
         pending, self._pending = self._pending, {}
         for future in pending:
             if not future.done():

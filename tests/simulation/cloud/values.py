@@ -74,11 +74,12 @@ def stored(value: Any, depth: int = 1) -> Value:
     if name == "S":
         if not isinstance(content, str):
             raise InvalidValue(f"Invalid type for S: {content!r}")
-        return {"S": content}
+        return value  # pyright: ignore[reportUnknownVariableType]  # shared, see ``copy``
     if name == "N":
         if not isinstance(content, str):
             raise InvalidValue(f"Invalid type for N, it is a string: {content!r}")
-        return {"N": canonical_number(content)}
+        canonical = canonical_number(content)
+        return value if canonical == content else {"N": canonical}  # pyright: ignore[reportUnknownVariableType]
     if name == "B":
         if not isinstance(content, (bytes, bytearray)):
             raise InvalidValue(f"Invalid type for B: {content!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, Final
 
 from faaskeeper.storage.aws import Response
@@ -77,15 +76,12 @@ class Action:
                             f"One or more parameter values were invalid: Cannot update attribute {path[0]}. "
                             "This attribute is part of the key"
                         )
+            self.cell: Cell = self.table.cell(self.key)
             if kind == "ConditionCheck" and self.condition is None:
                 raise InvalidExpression("ConditionCheck needs a ConditionExpression")
             check_placeholders(
                 names, self.values, self.condition and self.condition.used, self.update and self.update.used
             )
-
-    @cached_property
-    def cell(self) -> Cell:
-        return self.table.cell(self.key)
 
     def allowed(self, old: Item | None) -> bool:
         """Whether the condition holds. Raises InvalidExpression."""
