@@ -21,7 +21,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.proxy import Answer, Forward, Proxy, Request
 from faaskeeper_client.wire.requests import Sync
-from tests.simulation.cloud.service import At
+from tests.simulation.cloud.service import Committed
 from tests.simulation.harness.chaos import Chaos
 from tests.simulation.harness.client import Client
 from tests.simulation.harness.history import History
@@ -353,7 +353,7 @@ class _Seen:
             return
         match request.target.rpartition(".")[2]:
             case "TransactWriteItems":
-                self.witness.tap(who, "dynamodb", "transact_write_items", request.fields, At(began, {}))
+                self.witness.tap(who, "dynamodb", "transact_write_items", request.fields, Committed(began, {}, began))
             case "UpdateItem":
                 self.witness.tap(who, "dynamodb", "update_item", request.fields, {})
             case "SendMessage":
