@@ -7,7 +7,7 @@ and filter expressions, operators, and functions", "Update expressions", "Projec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -97,11 +97,11 @@ def projection(text: str, names: Names) -> ParsedProjection:
     return _projection(text, tuple(names.items()))
 
 
-def check_all_used(names: Names, values: Values, expressions: Iterable[Used]) -> None:
+def check_all_used(names: Names, values: Values, expressions: Sequence[Used]) -> None:
     """Every placeholder given must be used by one of the expressions, and the reverse. Raises InvalidExpression."""
-    used_names: frozenset[str] = frozenset()
-    used_values: frozenset[str] = frozenset()
-    for used in expressions:
+    first, *others = expressions
+    used_names, used_values = first.names, first.values
+    for used in others:
         used_names |= used.names
         used_values |= used.values
     for given, mentioned, what in ((names, used_names, "Names"), (values, used_values, "Values")):

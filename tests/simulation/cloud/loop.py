@@ -18,6 +18,7 @@ import random
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 from .process import CURRENT, Process
 from .sockets import Sockets
@@ -57,6 +58,7 @@ class SimulationTask(asyncio.Task[T]):
         self._serial = loop.next_serial()
         self.owner: Process | None = CURRENT.get() if context is None else context.get(CURRENT)
         super().__init__(coroutine, loop=loop, context=context, **options)
+        loop.tasks.add(self)
         if self.owner is not None:
             self.owner.tasks.add(self)
 
@@ -73,6 +75,42 @@ class SimulationFuture(asyncio.Future[T]):
 
     def __hash__(self) -> int:
         return self._serial
+
+
+class _Soon(asyncio.Handle):
+    """As its base, without what that does for debugging: there are thousands in each schedule."""
+
+    __slots__ = ()
+
+    def __init__(  # pyright: ignore[reportMissingSuperCall]
+        self, callback: Any, args: Any, loop: SimulationLoop, context: contextvars.Context | None
+    ) -> None:
+        self._context: Any = contextvars.copy_context() if context is None else context
+        self._loop: Any = loop
+        self._callback: Any = callback
+        self._args: Any = args
+        self._cancelled: Any = False
+        self._repr: Any = None
+        self._source_traceback: Any = None
+
+
+class _Timer(asyncio.TimerHandle):
+    """Likewise."""
+
+    __slots__ = ()
+
+    def __init__(  # pyright: ignore[reportMissingSuperCall]
+        self, when: float, callback: Any, args: Any, loop: SimulationLoop, context: contextvars.Context | None
+    ) -> None:
+        self._context: Any = contextvars.copy_context() if context is None else context
+        self._loop: Any = loop
+        self._callback: Any = callback
+        self._args: Any = args
+        self._cancelled: Any = False
+        self._repr: Any = None
+        self._source_traceback: Any = None
+        self._when: Any = when
+        self._scheduled: Any = True
 
 
 class SimulationLoop(asyncio.BaseEventLoop):
@@ -96,6 +134,8 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self._cancelled_timers = 0
         self._ran_at_this_instant = 0
         self._processes: dict[Process, None] = {}
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        """Its own: asyncio.all_tasks goes through those of all loops that the collector has not taken yet."""
         self.sockets = Sockets(self, self.stream("sockets"))
         self.set_task_factory(_make_task)
         self._crash: BaseException | None = None
@@ -124,7 +164,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Soon(callback, args, self, context)
         self._queue.append(handle)
         return handle
 
@@ -136,8 +176,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
-        timer._scheduled = True  # pyright: ignore[reportAttributeAccessIssue]
+        timer = _Timer(when, callback, args, self, context)
         self._serial += 1
         heapq.heappush(self._timers, (when, self._serial, timer))
         return timer
@@ -242,7 +281,13 @@ class SimulationLoop(asyncio.BaseEventLoop):
             if process is not None and process.blocked:
                 process.hold(handle)
             else:
-                handle._run()  # pyright: ignore
+                try:
+                    handle._context.run(handle._callback, *handle._args)  # pyright: ignore
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    what = f"exception in callback {handle!r}"
+                    self.call_exception_handler({"message": what, "exception": error, "handle": handle})
                 if self._crash is not None and not self.closing:
                     raise self._crash
 
@@ -265,7 +310,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
             self._cancelled_timers = 0
 
     def _pending_tasks(self) -> list[asyncio.Task[Any]]:
-        return sorted(asyncio.all_tasks(self), key=hash)
+        return sorted((task for task in self.tasks if not task.done()), key=hash)
 
     def _describe_pending(self) -> str:
         lines = [f"{self._now:.6f} s, {len(self._pending_tasks())} pending tasks:"]

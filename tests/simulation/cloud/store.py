@@ -126,6 +126,6 @@ def check_placeholders(names: Mapping[str, str], values: Mapping[str, Value], *u
 
 def refuse_unknown(operation: str, parameters: Mapping[str, Any], known: frozenset[str]) -> None:
     """Raises AwsError for a parameter that this simulation does not implement, so that none is ignored silently."""
-    unknown = parameters.keys() - known
-    if unknown:
+    if not known.issuperset(parameters):
+        unknown = parameters.keys() - known
         raise AwsError("dynamodb", operation, "NotSimulated", f"parameters {sorted(unknown)}")
