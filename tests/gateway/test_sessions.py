@@ -23,6 +23,14 @@ async def gone(whole: Ensemble, path: str) -> float:
     return await eventually(missing, f"{path} is gone")
 
 
+async def attached(whole: Ensemble, session: int, epoch: int) -> None:
+    async def so() -> bool:
+        found = await read_session(whole.stage.aws, whole.stage.service, session)
+        return found is not None and found.epoch == epoch
+
+    await eventually(so, f"session {session:#x} is attached for the {epoch}th time")
+
+
 async def owner_of_a_lock(served: Served) -> Zk:
     zk = await served.connect()
     assert (await zk.create("/lock", flags=EPHEMERAL)).error == OK
@@ -53,11 +61,7 @@ def test_a_client_that_hangs_up_while_it_comes_back(aws: BotoAws) -> None:
             await zk.hang_up()
             whole.sequencing.set()
 
-            async def attached() -> bool:
-                session = await read_session(aws, whole.stage.service, zk.session)
-                return session is not None and session.gateway == two.gateway.id
-
-            await eventually(attached, "the session is attached")
+            await attached(whole, zk.session, epoch=2)
             await eventually(lambda: true(len(two.gateway.sessions) == 1), "the gateway knows")
             two.ahead += 60
             await gone(whole, "/lock")
@@ -186,11 +190,7 @@ def test_a_session_that_left_before_its_attachment_was_told(aws: BotoAws) -> Non
             one.tap.after = late
             coming = asyncio.create_task(zk.resume(one.port))
 
-            async def attached() -> bool:
-                session = await read_session(aws, whole.stage.service, zk.session)
-                return session is not None and session.epoch == 2
-
-            await eventually(attached, "the session is attached")
+            await attached(whole, zk.session, epoch=2)
             back = await zk.resume(two.port)
             await back.create("/after")
             assert (await other.exists("/after")).error == OK
@@ -223,11 +223,7 @@ def test_a_session_that_joins_while_it_is_looked_for_who_has_left(aws: BotoAws) 
             one.tap.after = late
             coming = asyncio.create_task(zk.resume(one.port))
 
-            async def attached() -> bool:
-                session = await read_session(aws, whole.stage.service, zk.session)
-                return session is not None and session.epoch == 2
-
-            await eventually(attached, "the session is attached")
+            await attached(whole, zk.session, epoch=2)
             await other.sync()
             left = True
             back = await zk.resume(two.port)
@@ -327,11 +323,7 @@ def test_a_session_that_moves_there_and_back_is_still_watched_over(aws: BotoAws)
             back = asyncio.create_task(there.resume(one.port))
             await asyncio.wait_for(sent.wait(), PATIENCE)
 
-            async def returned() -> bool:
-                session = await read_session(aws, whole.stage.service, zk.session)
-                return session is not None and session.epoch == 3
-
-            await eventually(returned, "the session is back")
+            await attached(whole, zk.session, epoch=3)
             listening.set()
             assert (await back).session == zk.session
             item = await read_gateway(aws, whole.stage.service, one.gateway.id)

@@ -77,42 +77,6 @@ class SimulationFuture(asyncio.Future[T]):
         return self._serial
 
 
-class _Soon(asyncio.Handle):
-    """As its base, without what that does for debugging: there are thousands in each schedule."""
-
-    __slots__ = ()
-
-    def __init__(  # pyright: ignore[reportMissingSuperCall]
-        self, callback: Any, args: Any, loop: SimulationLoop, context: contextvars.Context | None
-    ) -> None:
-        self._context: Any = contextvars.copy_context() if context is None else context
-        self._loop: Any = loop
-        self._callback: Any = callback
-        self._args: Any = args
-        self._cancelled: Any = False
-        self._repr: Any = None
-        self._source_traceback: Any = None
-
-
-class _Timer(asyncio.TimerHandle):
-    """Likewise."""
-
-    __slots__ = ()
-
-    def __init__(  # pyright: ignore[reportMissingSuperCall]
-        self, when: float, callback: Any, args: Any, loop: SimulationLoop, context: contextvars.Context | None
-    ) -> None:
-        self._context: Any = contextvars.copy_context() if context is None else context
-        self._loop: Any = loop
-        self._callback: Any = callback
-        self._args: Any = args
-        self._cancelled: Any = False
-        self._repr: Any = None
-        self._source_traceback: Any = None
-        self._when: Any = when
-        self._scheduled: Any = True
-
-
 class SimulationLoop(asyncio.BaseEventLoop):
     """``limit`` is the virtual time, in seconds, after which ``OutOfTime`` is raised."""
 
@@ -164,7 +128,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        handle = _Soon(callback, args, self, context)
+        handle = asyncio.Handle(callback, args, self, context)
         self._queue.append(handle)
         return handle
 
@@ -176,7 +140,8 @@ class SimulationLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        timer = _Timer(when, callback, args, self, context)
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer._scheduled = True  # pyright: ignore[reportAttributeAccessIssue]
         self._serial += 1
         heapq.heappush(self._timers, (when, self._serial, timer))
         return timer
@@ -281,13 +246,7 @@ class SimulationLoop(asyncio.BaseEventLoop):
             if process is not None and process.blocked:
                 process.hold(handle)
             else:
-                try:
-                    handle._context.run(handle._callback, *handle._args)  # pyright: ignore
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as error:
-                    what = f"exception in callback {handle!r}"
-                    self.call_exception_handler({"message": what, "exception": error, "handle": handle})
+                handle._run()  # pyright: ignore
                 if self._crash is not None and not self.closing:
                     raise self._crash
 
