@@ -81,15 +81,13 @@ class Observer:
             return
         if news.events is not None and news.base <= self.complete:
             # nothing to be asked for, so whoever is just asking need not be waited for
-            self._detach(news)
-            await self._advance(news.zxid, news.events)
+            await self._succeed(news)
             return
         async with self._lock:
             if news.zxid <= self.complete:
                 return
             if news.base <= self.complete:
-                self._detach(news)
-                await self._advance(news.zxid, news.events)
+                await self._succeed(news)
             else:
                 await self._leap(news.zxid, news.detached_at)
 
@@ -122,10 +120,12 @@ class Observer:
             readable = [key for key, allowed in zip(head.keys, may, strict=True) if allowed]
             return await confirm_complete(self._aws, self._service, head, readable)
 
-    def _detach(self, news: ReplyMessage) -> None:
+    async def _succeed(self, news: ReplyMessage) -> None:
+        """To the transaction that follows on ``complete``, or on one before it."""
         self.detached_at = max(self.detached_at, news.detached_at)
         for session, epoch in news.detached:
             self._sessions.remove(session, epoch)
+        await self._advance(news.zxid, news.events)
 
     async def _leap(self, zxid: int, detached_at: int) -> None:
         """To a complete ``zxid``, over transactions that nobody has told of."""
