@@ -62,6 +62,17 @@ class Tap:
         self.answer: Callable[[str, Response], Response] = lambda operation, response: response
         self.calls: Counter[str] = Counter()
 
+    def deafen(self) -> asyncio.Event:
+        """What is received arrives once the event is set. Takes the place of ``after``."""
+        listening = asyncio.Event()
+
+        async def late(operation: str, parameters: dict[str, Any]) -> None:
+            if operation == "receive_message":
+                await listening.wait()
+
+        self.after = late
+        return listening
+
     async def call(self, service: str, operation: str, **parameters: Any) -> Response:
         self.calls[operation] += 1
         if self.before is not None:

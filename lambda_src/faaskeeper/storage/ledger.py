@@ -37,9 +37,10 @@ class Head:
     last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
     ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are the (gateway, session, epoch) whose connections
     that transaction cut off, ``detached_at`` is the last that cut off any: a gateway that has not heard of it must not
-    show it before it knows which sessions it has left. ``sessions`` is how many there are. ``queue`` names the requests
-    queue that ``applied`` counts in: in a service restored from a backup it is another one, and its positions start
-    anew. ``journal`` and ``journal_step`` are there while a transaction is carried out in steps (see ``journal``).
+    show it before it knows which sessions it has left. Where it is not said, ``zxid`` may be. ``sessions`` is how many
+    there are. ``queue`` names the requests queue that ``applied`` counts in: in a service restored from a backup it is
+    another one, and its positions start anew. ``journal`` and ``journal_step`` are there while a transaction is carried
+    out in steps (see ``journal``).
     """
 
     zxid: int
@@ -86,8 +87,9 @@ class Subtrees:
 def head_of(item: Item) -> Head:
     """Raises IncompatibleVersion: of the tables of another version nothing is known."""
     check_version("the ledger", "data", get_number(item, "version"), DATA_VERSION)
+    zxid = get_number(item, "zxid")
     return Head(
-        zxid=get_number(item, "zxid"),
+        zxid=zxid,
         base=get_number(item, "base"),
         keys=tuple(unpack_key(packed) for packed in json.loads(get_string(item, "keys", "[]"))),
         applied=Position(get_number(item, "applied"), get_number(item, "applied_index")),
@@ -98,7 +100,7 @@ def head_of(item: Item) -> Head:
         floor=get_number(item, "floor"),
         subtrees_epoch=get_number(item, "subtrees_epoch"),
         detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),
-        detached_at=get_number(item, "detached_at"),
+        detached_at=get_number(item, "detached_at", zxid),
         sessions=get_number(item, "sessions"),
         queue=get_string(item, "queue"),
         journal=get_string(item, "journal"),
