@@ -40,7 +40,18 @@ from faaskeeper_client.gateway.watches import Registration
 from faaskeeper_client.wire import responses
 from faaskeeper_client.wire.frames import Command, Frames
 from faaskeeper_client.wire.jute import MarshallingError
-from faaskeeper_client.wire.requests import Auth, ConnectRequest, Ping, Refused, Request, Sasl, decode, decode_connect
+from faaskeeper_client.wire.requests import (
+    Auth,
+    ConnectRequest,
+    Op,
+    Ping,
+    Refused,
+    Request,
+    Sasl,
+    decode,
+    decode_connect,
+)
+from faaskeeper_client.wire.statistics import Statistics
 
 if TYPE_CHECKING:
     from faaskeeper_client.gateway.gateway import Gateway
@@ -95,12 +106,11 @@ class Connection:
         self.session: LocalSession | None = None
         self.caller = Caller(0)
         self.seen = 0
-        self.received = 0
-        self.sent = 0
+        self.statistics = Statistics()
         self._gateway = gateway
         self._client = client
         self._frames = Frames()
-        self._incoming: deque[bytes] = deque()
+        self._incoming: deque[tuple[bytes, float]] = deque()
         self._incoming_bytes = 0
         self.writable = asyncio.Event()
         self.writable.set()
@@ -109,7 +119,7 @@ class Connection:
         self._unwritten = 0
         self._last_write: asyncio.Future[Outcome] | None = None
         self._arrived = asyncio.Event()
-        self._slots: asyncio.Queue[_Slot] = asyncio.Queue()
+        self._slots: asyncio.Queue[tuple[Request, float, _Slot]] = asyncio.Queue()
         self._unanswered = 0
         self._reads = _Count()
         self._writes = _Count()
@@ -136,14 +146,15 @@ class Connection:
             return
         if self.session is not None:
             self._gateway.sessions.touch(self.session)
+        arrived = self._gateway.clock()
         try:
             for frame in self._frames.feed(data):
                 if isinstance(frame, Command):
                     self._client.answer(frame)
                     return
-                self.received += 1
-                self._gateway.received += 1
-                self._incoming.append(frame)
+                self.statistics.received += 1
+                self._gateway.statistics.received += 1
+                self._incoming.append((frame, arrived))
                 self._incoming_bytes += len(frame)
         except MarshallingError as error:
             logger.info("connection of %s is closed: %s", self.peer, error)
@@ -153,8 +164,8 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         if self._open:
-            self.sent += 1
-            self._gateway.sent += 1
+            self.statistics.sent += 1
+            self._gateway.statistics.sent += 1
             self._gateway.liveness.when_alive(self._client.send, data)
 
     def close(self) -> None:
@@ -204,11 +215,13 @@ class Connection:
     async def _run(self) -> None:
         try:
             async with asyncio.timeout(_LONGEST_SILENCE):
-                first = await self._next_frame()
+                first, arrived = await self._next_frame()
             if await self._handshake(first):
+                self._count(Op.CREATE_SESSION, 0, arrived)
                 self._spawn(self._emit())
                 while True:
-                    await self._take(decode(await self._next_frame()))
+                    frame, arrived = await self._next_frame()
+                    await self._take(decode(frame), arrived)
         except MarshallingError as error:
             logger.info("connection of %s is closed: %s", self.peer, error)
         except ConnectionLost as error:
@@ -229,13 +242,14 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _next_frame(self) -> bytes:
+    async def _next_frame(self) -> tuple[bytes, float]:
+        """And when it arrived."""
         while not self._incoming:
             self._arrived.clear()
             await self._arrived.wait()
-        frame = self._incoming.popleft()
+        frame, arrived = self._incoming.popleft()
         self._incoming_bytes -= len(frame)
-        return frame
+        return frame, arrived
 
     async def _handshake(self, frame: bytes) -> bool:
         """Creates or attaches the session (ZooKeeperServer.processConnectRequest). False: close the connection."""
@@ -311,33 +325,39 @@ class Connection:
         if known.connection is not None:
             known.connection.close()
 
-    async def _take(self, request: Request) -> None:
+    async def _take(self, request: Request, arrived: float) -> None:
         """Begins a request, as soon as those before it let it begin."""
         body = request.body
         if isinstance(body, Ping):
             self.write(responses.ping(self.seen))
+            self._count(request.op, request.xid, arrived)
             return
         self._unanswered += 1
         if isinstance(body, _WRITES):
             await self._reads.none()
-            await self._write(request)
+            await self._write(request, arrived)
         elif isinstance(body, Auth):
-            self._put(lambda: self._authenticate(request.xid, body))
+            self._put(request, arrived, lambda: self._authenticate(request.xid, body))
             # what follows is asked with the new identity
             await self._slots.join()
         elif isinstance(body, Refused):
-            self._put(lambda: self._refuse(request.xid, body))
+            self._put(request, arrived, lambda: self._refuse(request.xid, body))
         elif isinstance(body, Sasl):
-            self._put(lambda: self._refuse_sasl(request.xid))
+            self._put(request, arrived, lambda: self._refuse_sasl(request.xid))
         else:
             await self._writes.none()
             await self._reads.below(_MOST_READS)
-            self._read(request)
+            self._read(request, arrived)
 
-    def _put(self, slot: _Slot) -> None:
-        self._slots.put_nowait(slot)
+    def _put(self, request: Request, arrived: float, slot: _Slot) -> None:
+        self._slots.put_nowait((request, arrived, slot))
 
-    async def _write(self, request: Request) -> None:
+    def _count(self, op: int, xid: int, arrived: float) -> None:
+        now = self._gateway.clock()
+        for statistics in (self.statistics, self._gateway.statistics):
+            statistics.replied(op, xid, self.seen, arrived, now)
+
+    async def _write(self, request: Request, arrived: float) -> None:
         assert self.session is not None
         operation = await self._gateway.claim_check(request.body)  # type: ignore[arg-type]
         principal = Principal(self.session.id, self.session.epoch, self.session.password, self._credentials)
@@ -350,7 +370,7 @@ class Connection:
         self._writes.up()
         outcome.add_done_callback(lambda _: self._writes.down())
         self._unwritten += 1
-        self._put(lambda: self._emit_outcome(request, outcome))
+        self._put(request, arrived, lambda: self._emit_outcome(request, outcome))
 
     async def _emit_outcome(self, request: Request, future: asyncio.Future[Outcome]) -> None:
         outcome = await future
@@ -372,10 +392,10 @@ class Connection:
             assert self.session is not None
             self._gateway.sessions.remove(self.session.id, self.session.epoch)
 
-    def _read(self, request: Request) -> None:
+    def _read(self, request: Request, arrived: float) -> None:
         self._reads.up()
         task = self._spawn(self._execute(request))
-        self._put(lambda: self._emit_result(request, task))
+        self._put(request, arrived, lambda: self._emit_result(request, task))
 
     async def _execute(self, request: Request) -> tuple[int, Result]:
         """The result, and a zxid that it surely reflects: what was complete when it was begun."""
@@ -456,9 +476,10 @@ class Connection:
         """Sends the replies in the order of the requests."""
         try:
             while self._open:
-                slot = await self._slots.get()
+                request, arrived, slot = await self._slots.get()
                 await self.writable.wait()
                 await slot()
+                self._count(request.op, request.xid, arrived)
                 self._slots.task_done()
                 self._unanswered -= 1
                 self._client.drained()

@@ -38,6 +38,7 @@ from faaskeeper_client.gateway.outbox import ConnectionLost, Outbox
 from faaskeeper_client.gateway.reads import Reader
 from faaskeeper_client.gateway.sessions import LocalSession, Sessions
 from faaskeeper_client.gateway.watches import Kind, Watches
+from faaskeeper_client.wire.statistics import Statistics
 
 T = TypeVar("T")
 
@@ -79,8 +80,7 @@ class Gateway:
         """In the order in which they came."""
         self.started = self.clock()
         self.port = 0
-        self.received = 0
-        self.sent = 0
+        self.statistics = Statistics()
         self._life: asyncio.Task[None] | None = None
         self._spawned: set[asyncio.Task[Any]] = set()
         self._begin()

@@ -9,8 +9,7 @@ from typing import cast
 
 from faaskeeper_client.gateway.connection import Connection
 from faaskeeper_client.gateway.gateway import Gateway
-from faaskeeper_client.gateway.status import snapshot
-from faaskeeper_client.wire.four_letter import answer
+from faaskeeper_client.gateway.status import answer
 from faaskeeper_client.wire.frames import Command
 
 _BACKLOG = 1024
@@ -81,7 +80,7 @@ class _Client(asyncio.Protocol):
         self._transport.write(data)
 
     def answer(self, command: Command) -> None:
-        self.send(answer(command, snapshot(self._gateway)))
+        self.send(answer(self._gateway, command))
         assert self._connection is not None
         self._connection.close()
 

@@ -11,18 +11,27 @@ from faaskeeper_client.gateway.connection import Connection
 from faaskeeper_client.gateway.gateway import TICK, Gateway
 from faaskeeper_client.wire import four_letter
 from faaskeeper_client.wire.four_letter import ZOOKEEPER_VERSION
+from faaskeeper_client.wire.statistics import Statistics
 
 _BUILT = "2026-11-23 00:00 UTC"
 """Agents parse the version by this suffix."""
 
 
+def answer(gateway: Gateway, command: four_letter.Command) -> bytes:
+    """To a four-letter word, which it obeys."""
+    if gateway.liveness.is_alive:
+        if command.word == "srst":
+            gateway.statistics = Statistics()
+        if command.word == "crst":
+            for connection in gateway.connections:
+                connection.statistics = Statistics()
+    return four_letter.answer(command, snapshot(gateway))
+
+
 def snapshot(gateway: Gateway) -> four_letter.Snapshot:
     now = gateway.clock()
     wall = int(time.time() * 1000)
-    sessions = {
-        session.id: four_letter.Session(expires=wall + int(1000 * (session.heard - now)) + session.timeout)
-        for session in gateway.sessions
-    }
+    sessions = {session.id: wall + int(1000 * (session.heard - now)) + session.timeout for session in gateway.sessions}
     watches = {
         connection.session.id: paths
         for connection, paths in ((cast(Connection, watcher), paths) for watcher, paths in gateway.watches.by_watcher())
@@ -35,8 +44,7 @@ def snapshot(gateway: Gateway) -> four_letter.Snapshot:
         connections=[_connection(connection, wall, now) for connection in gateway.connections],
         sessions=sessions,
         watches=watches,
-        received=gateway.received,
-        sent=gateway.sent,
+        statistics=gateway.statistics,
         outstanding=len(gateway.outbox),
         uptime=int(1000 * (now - gateway.started)),
         configuration={
@@ -58,10 +66,8 @@ def _connection(connection: Connection, wall: int, now: float) -> four_letter.Co
         address=connection.address,
         session=session.id if session else 0,
         queued=connection.unanswered,
-        received=connection.received,
-        sent=connection.sent,
         established=wall - int(1000 * (now - connection.established)),
         timeout=session.timeout if session else 0,
         expires=wall + (session.timeout if session else 0),
-        last_zxid=connection.seen,
+        statistics=connection.statistics,
     )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from .jute import INT64
 from .requests import Op
+from .statistics import Statistics
 
 ZOOKEEPER_VERSION = "3.9.5"
 """Whose behaviour a gateway has; clients and tools decide by it what they may use."""
@@ -30,41 +31,18 @@ class Command(NamedTuple):
     argument: bytes
 
 
-class Latency(NamedTuple):
-    """Milliseconds from a request's arrival to its reply."""
-
-    minimum: int = 0
-    average: float = 0.0
-    maximum: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Connection:
     """A client's connection. ``session`` is 0 before the handshake; ``established`` and ``expires`` are ms since the
-    epoch, ``timeout`` and ``last_latency`` ms, ``last_response`` ms on a monotonic clock. ``last_op`` is an opcode."""
+    epoch, ``timeout`` is in ms."""
 
     address: tuple[str, int]
-    received: int
-    sent: int
     expires: int
     queued: int = 0
     session: int = 0
     timeout: int = 0
     established: int = 0
-    last_op: int | None = None
-    last_xid: int | None = None
-    last_zxid: int = -1
-    last_response: int = 0
-    last_latency: int = 0
-    latency: Latency = field(default_factory=Latency)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A session of this gateway, connected or not. ``expires`` is in ms since the epoch."""
-
-    expires: int
-    ephemerals: Collection[str] = ()
+    statistics: Statistics = field(default_factory=Statistics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +50,21 @@ class Snapshot:
     """A gateway as it is now.
 
     ``version`` is like ``"3.9.5-faaskeeper-1.0.0, built on 2026-01-31 00:00 UTC"``: agents parse both halves.
-    ``serving`` is False while the gateway must not answer. ``zxid`` is the last complete one. ``received`` and ``sent``
-    count packets, ``outstanding`` requests in progress, ``uptime`` is in ms. ``sessions`` and ``watches`` (the paths a
-    session watches, in whatever way) are by session id. ``nodes`` and ``data_size`` (bytes) are None if unknown.
-    ``metrics`` are further lines of mntr, without their prefix ``zk_``; ``configuration`` is conf's, ``environment``
-    envi's.
+    ``serving`` is False while the gateway must not answer. ``zxid`` is the last complete one. ``outstanding`` are
+    requests in progress, ``uptime`` is in ms. ``sessions`` (when each expires, in ms since the epoch) and ``watches``
+    (the paths it watches, in whatever way) are by session id, connected or not. ``configuration`` is conf's,
+    ``environment`` envi's.
     """
 
     version: str
     zxid: int
     serving: bool = True
     connections: Collection[Connection] = ()
-    sessions: Mapping[int, Session] = field(default_factory=dict[int, Session])
+    sessions: Mapping[int, int] = field(default_factory=dict[int, int])
     watches: Mapping[int, Collection[str]] = field(default_factory=dict[int, Collection[str]])
-    latency: Latency = field(default_factory=Latency)
-    received: int = 0
-    sent: int = 0
+    statistics: Statistics = field(default_factory=Statistics)
     outstanding: int = 0
     uptime: int = 0
-    nodes: int | None = None
-    data_size: int | None = None
-    metrics: Mapping[str, int | float] = field(default_factory=dict[str, "int | float"])
     configuration: Mapping[str, str | int] = field(default_factory=dict[str, "str | int"])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -100,7 +72,7 @@ class Snapshot:
 def answer(command: Command, snapshot: Snapshot) -> bytes:
     """The whole answer, after which the connection closes.
 
-    Answers to crst and srst only say that it is done: whoever keeps the counters resets them.
+    Those to crst and srst only say that it is done: whoever keeps the statistics begins new ones.
     """
     if command.word == "stmk":
         mask = command.argument[: INT64.size]
@@ -120,21 +92,19 @@ def _stat(snapshot: Snapshot) -> str:
 
 
 def _statistics(snapshot: Snapshot) -> str:
-    """``Node count: -1`` if it is unknown: some tools read the lines by position."""
+    """``Node count: -1`` as it is unknown: some tools read the lines by position."""
+    statistics = snapshot.statistics
+    average = round(statistics.average_latency, 4)
     return (
-        f"Latency min/avg/max: {_latency(snapshot.latency)}\n"
-        f"Received: {snapshot.received}\n"
-        f"Sent: {snapshot.sent}\n"
+        f"Latency min/avg/max: {statistics.min_latency}/{average}/{statistics.max_latency}\n"
+        f"Received: {statistics.received}\n"
+        f"Sent: {statistics.sent}\n"
         f"Connections: {len(snapshot.connections)}\n"
         f"Outstanding: {snapshot.outstanding}\n"
         f"Zxid: {_hex(snapshot.zxid)}\n"
         "Mode: standalone\n"
-        f"Node count: {-1 if snapshot.nodes is None else snapshot.nodes}\n"
+        "Node count: -1\n"
     )
-
-
-def _latency(latency: Latency) -> str:
-    return f"{latency.minimum}/{round(float(latency.average), 4)}/{latency.maximum}"
 
 
 def _cons(snapshot: Snapshot) -> str:
@@ -142,20 +112,22 @@ def _cons(snapshot: Snapshot) -> str:
 
 
 def _client(connection: Connection) -> str:
-    counts = f"queued={connection.queued},recved={connection.received},sent={connection.sent}"
+    statistics = connection.statistics
+    counts = f"queued={connection.queued},recved={statistics.received},sent={statistics.sent}"
     return f" {_address(connection)}[1]({counts}"
 
 
 def _details(connection: Connection) -> str:
     if not connection.session:
         return ""
-    operation = "NA" if connection.last_op is None else _OPERATIONS.get(connection.last_op, "NA")
-    xid = connection.last_xid
+    statistics = connection.statistics
+    operation = "NA" if statistics.last_op is None else _OPERATIONS.get(statistics.last_op, "NA")
+    xid = statistics.last_xid
     return (
         f",sid={_hex(connection.session)},lop={operation},est={connection.established},to={connection.timeout}"
-        f"{'' if xid is None or xid < 0 else f',lcxid={_hex(xid)}'},lzxid={_hex(connection.last_zxid)}"
-        f",lresp={connection.last_response},llat={connection.last_latency},minlat={connection.latency.minimum}"
-        f",avglat={int(connection.latency.average)},maxlat={connection.latency.maximum}"
+        f"{'' if xid is None else f',lcxid={_hex(xid)}'},lzxid={_hex(statistics.last_zxid)}"
+        f",lresp={statistics.last_response},llat={statistics.last_latency},minlat={statistics.min_latency}"
+        f",avglat={int(statistics.average_latency)},maxlat={statistics.max_latency}"
     )
 
 
@@ -166,16 +138,15 @@ def _address(connection: Connection) -> str:
 
 
 def _dump(snapshot: Snapshot) -> str:
-    sessions = ((session.expires, f"\t{_hex(key)}\n") for key, session in snapshot.sessions.items())
+    """Without ephemerals: which there are, storage knows."""
+    sessions = ((expires, f"\t{_hex(key)}\n") for key, expires in snapshot.sessions.items())
     connections = (
         (connection.expires, f"\tip: {_address(connection)} sessionId: {_hex(connection.session)}\n")
         for connection in snapshot.connections
     )
-    owners = {_hex(key): session.ephemerals for key, session in snapshot.sessions.items() if session.ephemerals}
     return (
         f"SessionTracker dump:\n{_expiries('Session', sessions)}"
-        f"ephemeral nodes dump:\nSessions with Ephemerals ({len(owners)}):\n"
-        f"{_tree(owners.items(), ':')}"
+        "ephemeral nodes dump:\nSessions with Ephemerals (0):\n"
         f"Connections dump:\n{_expiries('Connections', connections)}"
     )
 
@@ -193,8 +164,8 @@ def _expiries(title: str, entries: Iterable[tuple[int, str]]) -> str:
     return "".join(lines)
 
 
-def _tree(branches: Iterable[tuple[str, Iterable[str]]], mark: str = "") -> str:
-    return "".join(f"{head}{mark}\n" + "".join(f"\t{leaf}\n" for leaf in leaves) for head, leaves in branches)
+def _tree(branches: Iterable[tuple[str, Iterable[str]]]) -> str:
+    return "".join(f"{head}\n" + "".join(f"\t{leaf}\n" for leaf in leaves) for head, leaves in branches)
 
 
 def _wchs(snapshot: Snapshot) -> str:
@@ -220,26 +191,23 @@ def _wchp(snapshot: Snapshot) -> str:
 
 
 def _mntr(snapshot: Snapshot) -> str:
-    values: dict[str, str | int | float | None] = {
+    statistics = snapshot.statistics
+    values: dict[str, str | int | float] = {
         "version": snapshot.version,
         "server_state": "standalone",
-        "ephemerals_count": sum(len(session.ephemerals) for session in snapshot.sessions.values()),
         "num_alive_connections": len(snapshot.connections),
-        "avg_latency": round(float(snapshot.latency.average), 4),
+        "avg_latency": round(statistics.average_latency, 4),
         "outstanding_requests": snapshot.outstanding,
-        "znode_count": snapshot.nodes,
         "global_sessions": len(snapshot.sessions),
         "local_sessions": 0,
-        "packets_sent": snapshot.sent,
-        "packets_received": snapshot.received,
+        "packets_sent": statistics.sent,
+        "packets_received": statistics.received,
         "watch_count": _watch_count(snapshot),
-        "min_latency": snapshot.latency.minimum,
-        "max_latency": snapshot.latency.maximum,
-        "approximate_data_size": snapshot.data_size,
+        "min_latency": statistics.min_latency,
+        "max_latency": statistics.max_latency,
         "uptime": snapshot.uptime,
-        **snapshot.metrics,
     }
-    return "".join(f"zk_{name}\t{value}\n" for name, value in values.items() if value is not None)
+    return "".join(f"zk_{name}\t{value}\n" for name, value in values.items())
 
 
 def _envi(snapshot: Snapshot) -> str:
