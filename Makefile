@@ -56,7 +56,7 @@ synth-all: synth ## and of every example, in cdk.out/examples
 		--output $(CURDIR)/cdk.out/quota --app "python3 app.py"
 
 clean: ## remove what the targets made
-	rm -rf .venv node_modules cdk.out dist build
+	rm -rf .venv .faaskeeper node_modules cdk.out dist build
 
 .venv/.made: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=...")'

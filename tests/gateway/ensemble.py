@@ -17,8 +17,9 @@ from faaskeeper.functions.committing import Stalled
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaper import look_at
 from faaskeeper.storage.aws import Aws, BotoAws, Response
+from faaskeeper.storage.clock import boot_time
 from faaskeeper.storage.errors import AwsError
-from faaskeeper_client.gateway.gateway import Gateway, boot_time
+from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
 from tests.functions.stage import Stage
 

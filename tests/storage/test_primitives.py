@@ -11,6 +11,7 @@ import pytest
 
 from faaskeeper.storage.attributes import Attribute, get_number, number, string
 from faaskeeper.storage.aws import Aws, BotoAws
+from faaskeeper.storage.clock import boot_time
 from faaskeeper.storage.errors import AwsError, ConditionFailed
 from faaskeeper.storage.primitives import (
     AtomicCounter,
@@ -26,7 +27,6 @@ from faaskeeper.storage.primitives import (
     Versioned,
     VersionMismatch,
 )
-from faaskeeper.storage.primitives.lock import boot_time
 
 from .conftest import TABLE, Key
 from .faulty import LosingAnswers, Preceded, Recording

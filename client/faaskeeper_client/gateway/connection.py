@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from faaskeeper.protocol.messages import Principal
 from faaskeeper.storage.errors import AwsError
-from faaskeeper.znode.acl import Caller, digest_id, may_read
+from faaskeeper.znode.acl import Caller, caller_of, may_read
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import Event, Identity
+from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import (
     AttachSession,
     CloseSession,
@@ -465,12 +465,8 @@ class Connection:
 
     def _identify(self) -> None:
         assert self.session is not None
-        identities = tuple(
-            Identity(scheme, digest_id(credential) if scheme == "digest" else credential)
-            for scheme, credential in self._credentials
-        )
-        superuser = Identity("digest", self._gateway.service.super_digest) in identities
-        self.caller = Caller(self.session.id, self._gateway.id, identities, superuser)
+        gateway = self._gateway
+        self.caller = caller_of(self.session.id, gateway.id, self._credentials, gateway.service.super_digest)
 
     async def _emit(self) -> None:
         """Sends the replies in the order of the requests."""

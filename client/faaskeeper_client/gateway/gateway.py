@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from faaskeeper.protocol.messages import Principal, ReplyMessage
 from faaskeeper.protocol.service import PARAMETER_PREFIX, IncompatibleVersion, InvalidService, Service
 from faaskeeper.storage.aws import Aws, Bounded
 from faaskeeper.storage.blobs import data_key, write_blob
+from faaskeeper.storage.clock import boot_time
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.retry import delay
 from faaskeeper.storage.znodes import unregister_watch
@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 TICK = 2000
 """ms; session timeouts are granted between 2 and 20 of them (ZooKeeperServer)."""
+_SETTLING = 1.0
+"""Seconds for which SQS may not know a new queue everywhere yet (CreateQueue)."""
 _CHECK_INTERVAL = 0.5
 _REOPEN_DELAY = 1.0
 _LONGEST_WITHOUT_OUTCOME = 60.0
@@ -58,8 +60,7 @@ _SESSION_IS_OVER = (Code.OK, Code.SESSION_EXPIRED, Code.SESSION_MOVED)
 class Gateway:
     """Without a socket: ``connect`` takes any means of sending frames.
 
-    ``clock`` gives seconds and goes on while the machine sleeps, ``entropy`` makes ids and passwords. ``settling`` is
-    for how many seconds SQS may not know a new queue everywhere yet (CreateQueue's documentation says one).
+    ``clock`` gives seconds and goes on while the machine sleeps, ``entropy`` makes ids and passwords.
     """
 
     def __init__(
@@ -69,13 +70,11 @@ class Gateway:
         *,
         clock: Callable[[], float] | None = None,
         entropy: random.Random | None = None,
-        settling: float = 1.0,
     ) -> None:
         self.aws = aws
         self.service = service
         self.clock = clock or boot_time
         self.entropy = entropy or random.SystemRandom()
-        self._settling = settling
         self.connections: dict[Connection, None] = {}
         """In the order in which they came."""
         self.started = self.clock()
@@ -105,7 +104,7 @@ class Gateway:
 
     async def _open(self) -> None:
         await self.inbox.open()
-        usable = asyncio.get_running_loop().time() + self._settling
+        usable = asyncio.get_running_loop().time() + _SETTLING
         try:
             await self.liveness.beat()
             await self.observer.catch_up()
@@ -311,8 +310,3 @@ class Gateway:
     def _drop_connections(self) -> None:
         for connection in list(self.connections):
             connection.close()
-
-
-def boot_time() -> float:
-    """Seconds since boot, sleep included where the system can tell."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, WATCH_STAY
 from faaskeeper.znode.model import Event, EventKind
+from faaskeeper.znode.paths import ancestors
 
 
 class Watcher(Protocol):
@@ -178,12 +179,3 @@ class Watches:
         self._of[watcher].pop((kind, path), None)
         if not self._of[watcher]:
             del self._of[watcher]
-
-
-def ancestors(path: str) -> Iterator[str]:
-    """``path`` itself, its parent, and so on to the root."""
-    while True:
-        yield path
-        if path == "/":
-            return
-        path = path.rsplit("/", 1)[0] or "/"

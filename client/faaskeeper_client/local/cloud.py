@@ -66,13 +66,11 @@ class EmbeddedCloud:
         region: str = "us-east-1",
         account: str = DEFAULT_ACCOUNT,
         enforce_permissions: bool = False,
-        log_level: str = "WARNING",
     ) -> None:
         self.region = region
         self.account = account
         self._data = data.resolve() if data else None
         self._enforce_permissions = enforce_permissions
-        self._log_level = log_level
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch: Path | None = None
         self._port = 0
@@ -205,7 +203,7 @@ class EmbeddedCloud:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "AUTH": str(self._enforce_permissions).lower(),
-            "LOG_LEVEL": self._log_level,
+            "LOG_LEVEL": "WARNING",
             "TMPDIR": str(self._scratch),
         }
         if self._data is not None:

@@ -16,10 +16,10 @@ from faaskeeper.storage.ledger import Head, Subtrees
 from faaskeeper.storage.loading import MOST_KEYS, Snapshot, Wanted, load
 from faaskeeper.storage.transactions import Moved, Position
 from faaskeeper.znode import quotas
-from faaskeeper.znode.acl import Caller, digest_id
+from faaskeeper.znode.acl import Caller, caller_of
 from faaskeeper.znode.apply import MOST_CLOSED, Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import Blob, Event, Identity, Kind
+from faaskeeper.znode.model import Blob, Event, Kind
 from faaskeeper.znode.operations import (
     AttachSession,
     CloseSession,
@@ -34,6 +34,7 @@ from faaskeeper.znode.operations import (
     UnwatchSubtree,
     WatchSubtree,
 )
+from faaskeeper.znode.paths import parent
 from faaskeeper.znode.sessions import admit
 from faaskeeper.znode.state import NotLoaded, State
 from faaskeeper.znode.touched import touched
@@ -150,9 +151,10 @@ def _apply(
             break  # alone, in the next transaction
         fork = state.fork()
         # one session may attach through two gateways in one batch
-        by = entry.request.principal, entry.gateway
+        principal = entry.request.principal
+        by = principal, entry.gateway
         if by not in callers:
-            callers[by] = caller_of(*by, service.super_digest)
+            callers[by] = caller_of(principal.session, entry.gateway, principal.credentials, service.super_digest)
         applied = _outcome(service, fork, entry, callers[by], snapshot, batch.zxid, time)
         outcome_bytes += 100 + 200 * len(applied.outcome.results or ())
         more = items | _items(fork, snapshot)
@@ -188,16 +190,6 @@ def _apply(
         )
         batch.assumed = state.assumed_missing
     return batch, unverified
-
-
-def caller_of(principal: Principal, gateway: str, super_digest: str) -> Caller:
-    """Who the connection is by what it authenticated with."""
-    identities = tuple(
-        Identity(scheme, digest_id(credential) if scheme == "digest" else credential)
-        for scheme, credential in principal.credentials
-    )
-    superuser = bool(super_digest) and Identity("digest", super_digest) in identities
-    return Caller(principal.session, gateway, identities, superuser)
 
 
 def _outcome(
@@ -281,12 +273,8 @@ def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
         return Wanted(usage=frozenset({missing.usage}))
     assert missing.path is not None
     owned = {path for paths in snapshot.ephemerals.values() for path in sorted(paths)[:MOST_CLOSED]}
-    paths = owned | {_parent(path) for path in owned} | {missing.path}
+    paths = owned | {parent(path) for path in owned} | {missing.path}
     return Wanted(paths=frozenset(paths - snapshot.items.keys()))
-
-
-def _parent(path: str) -> str:
-    return path.rsplit("/", 1)[0] or "/"
 
 
 def _items(fork: State, snapshot: Snapshot) -> dict[str, int]:

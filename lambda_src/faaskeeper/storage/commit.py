@@ -2,7 +2,7 @@
 
 The only condition that orders transactions is ``zxid = :expected`` on the head: whoever loaded from another state
 is cancelled. Nodes need no conditions of their own, for nobody else writes them; watch sets do, for gateways
-register at any time (see ``_node_write``).
+register at any time (see ``_Writer.node``).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from faaskeeper.storage.znodes import (
 )
 from faaskeeper.znode import quotas
 from faaskeeper.znode.model import Blob, Event, EventKind, Session, Stored, Znode
+from faaskeeper.znode.paths import ancestors
 from faaskeeper.znode.state import State
 
 MOST_ITEMS = 100
@@ -371,13 +372,7 @@ def blob_of(node: Znode | None) -> str:
 
 def watching_above(path: str, roots: Mapping[str, set[str]]) -> set[str]:
     """The gateways that watch the subtree of ``path`` or of one above it."""
-    found: set[str] = set()
-    while roots:
-        found |= roots.get(path, set())
-        if path == "/":
-            break
-        path = path.rsplit("/", 1)[0] or "/"
-    return found
+    return set[str]().union(*(roots.get(each, set()) for each in ancestors(path))) if roots else set()
 
 
 def _name(attribute: str, names: dict[str, str]) -> str:

@@ -26,6 +26,17 @@ class Caller:
     superuser: bool = False
 
 
+def caller_of(session: int, gateway: str, credentials: Iterable[tuple[str, str]], super_digest: str) -> Caller:
+    """Who a connection is by the (scheme, credential) with which it authenticated. ``super_digest`` is the identity
+    that passes every ACL, ``""`` if there is none (DigestAuthenticationProvider)."""
+    identities = tuple(
+        Identity(scheme, digest_id(credential) if scheme == "digest" else credential)
+        for scheme, credential in credentials
+    )
+    superuser = bool(super_digest) and Identity("digest", super_digest) in identities
+    return Caller(session, gateway, identities, superuser)
+
+
 def digest_id(user_and_password: str) -> str:
     """``"user:password"`` as the digest scheme stores it: ``"user:base64(sha1(user:password))"``.
 

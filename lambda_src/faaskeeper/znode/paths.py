@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from faaskeeper.znode.errors import Code, ZnodeError
 
@@ -30,6 +31,14 @@ def is_valid(path: str) -> bool:
 def parent(path: str) -> str:
     """The path before the last slash; ``/`` is its own parent. The path need not be valid, but has a slash."""
     return path[: path.rindex("/")] or ROOT
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """``path`` itself, its parent, and so on to the root."""
+    while path != ROOT:
+        yield path
+        path = parent(path)
+    yield ROOT
 
 
 def name(path: str) -> str:

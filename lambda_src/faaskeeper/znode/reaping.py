@@ -1,4 +1,4 @@
-"""Which container and TTL znodes go away, and when (ContainerManager.getCandidates)."""
+"""Which container and TTL znodes go away by the janitor, and when (ContainerManager.getCandidates)."""
 
 from __future__ import annotations
 

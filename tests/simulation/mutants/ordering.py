@@ -250,9 +250,9 @@ def callers_are_known_by_principal() -> Iterator[None]:
     real = batch.caller_of
     known: dict[Any, Any] = {}
 
-    def caller_of(principal: Any, gateway: str, digest: str) -> Any:
-        key = asyncio.get_running_loop(), principal
-        return known.setdefault(key, real(principal, gateway, digest))
+    def caller_of(session: int, gateway: str, credentials: Any, digest: str) -> Any:
+        key = asyncio.get_running_loop(), session, credentials
+        return known.setdefault(key, real(session, gateway, credentials, digest))
 
     with patch.object(batch, "caller_of", caller_of):
         yield

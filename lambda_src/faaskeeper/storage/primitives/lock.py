@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from uuid import uuid4
 
 from faaskeeper.storage.attributes import Item, get_number, get_string, number, string
 from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.clock import boot_time
 from faaskeeper.storage.errors import ConditionFailed
 from faaskeeper.storage.primitives.item import StoredItem
 
@@ -170,11 +170,6 @@ class Lease:
             )
         except ConditionFailed:
             return
-
-
-def boot_time() -> float:
-    """Seconds since boot, sleep included where the system can tell."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _seen(item: Item) -> _Seen:
