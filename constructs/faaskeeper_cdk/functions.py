@@ -107,7 +107,7 @@ class Functions(Construct):
         allow(
             self.sequencer,
             ["s3:GetObject", "s3:PutObject"],
-            [blobs, storage.blobs.arn_for_objects(f"{JOURNAL_PREFIX}*")],
+            [blobs, storage.blobs.arn_for_objects(f"{JOURNAL_PREFIX}{service.name}/*")],
             because=OWN_BLOBS,
         )
         self.requests_mapping = self.sequencer.take_requests(queues.requests, tier)

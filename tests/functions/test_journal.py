@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
+from typing import Any
 
 import pytest
 
 import faaskeeper.functions.batch as batching
+import faaskeeper.storage.journal as journals
 import faaskeeper.znode.apply as applying
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.blobs import data_key
@@ -14,8 +17,8 @@ from faaskeeper.storage.commit import item_size
 from faaskeeper.storage.errors import CancellationReason, TransactionCancelled
 from faaskeeper.storage.znodes import WATCH_DATA, register_watch
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Permission
-from faaskeeper.znode.operations import CloseSession, Create, Delete, Multi, SetData
+from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, EventKind, Permission
+from faaskeeper.znode.operations import CloseSession, Create, Delete, ListChildren, Multi, SetData
 
 from .stage import COMMIT, Client, Counting, Dying, Failing, Killed, Stage, Stalling, calls, create, run
 
@@ -187,6 +190,112 @@ def test_what_would_make_an_item_too_large_together_with_what_it_holds(aws: Boto
         assert outcome.code is Code.SYSTEM_ERROR
         assert after.code is Code.OK
         assert await stage.children("/") == ["after", "big", "zookeeper"]
+
+    run(scenario())
+
+
+def test_a_name_that_looks_like_the_digest_of_a_longer_one(aws: BotoAws) -> None:
+    """Else the two would be one item: twice in a transaction, or the second child in place of the first."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        long = "n" * 1100
+        digest = sha256(long.encode()).hexdigest()
+        names = [long, f"%{digest}%", f"%{digest}", digest]
+        many = Multi((create("/p"), *(create(f"/p/{name}") for name in names), *(create(f"/{n}") for n in range(60))))
+        outcome, listing = await stage.do(client, many, ListChildren("/p"))
+        assert outcome.code is Code.OK
+        assert sorted(listing.names or ()) == sorted(names)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("carried_on", [False, True])
+def test_a_journal_that_cannot_be_begun_is_abandoned(aws: BotoAws, carried_on: bool) -> None:
+    """Whatever DynamoDB has against it, and whoever finds that out: it must not stop what is behind it."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        many = Multi(tuple(create(f"/n{number}") for number in range(150)))
+        invalid = TransactionCancelled(COMMIT, (CancellationReason("None"), CancellationReason("ValidationError")))
+
+        def first_step(service: str, operation: str, parameters: dict[str, Any]) -> bool:
+            return operation == COMMIT and len(parameters["TransactItems"]) > 50
+
+        (number,) = await stage.send(client.gateway, (client, many))
+        if carried_on:
+            records = await stage.receive()
+            with pytest.raises(Killed):
+                await stage.sequencer(Dying(aws, calls(COMMIT, nth=2), after=False)).invoke(records)
+            await stage.bring_back(records)
+        failing = Failing(aws, first_step, invalid)
+        await stage.drain(stage.sequencer(failing))
+        assert failing.failed == 1 + carried_on
+        assert (await stage.outcomes(client.gateway, [number]))[number].code is Code.SYSTEM_ERROR
+        (after,) = await stage.do(client, create("/after"))
+        assert after.code is Code.OK
+        assert await stage.children("/") == ["after", "zookeeper"]
+
+    run(scenario())
+
+
+def test_a_journal_that_nobody_could_read_is_not_begun(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        monkeypatch.setattr(journals, "MOST_OBJECT_BYTES", 30_000)
+        many = Multi(tuple(create(f"/n{number}") for number in range(150)))
+        outcome, after = await stage.do(client, many, create("/after"))
+        assert (outcome.code, after.code) == (Code.SYSTEM_ERROR, Code.OK)
+
+    run(scenario())
+
+
+def test_a_session_whose_ephemerals_are_many_bytes(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go part by part: the journal of all would be too large."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(applying, "_MOST_CLOSED_BYTES", 500)
+        monkeypatch.setattr(batching, "_MOST_LOADED", 40)
+        stage = await Stage.create(aws)
+        client, other = await with_ephemerals(stage), await stage.client()
+        before = await stage.head()
+        await stage.send(other.gateway, (other, create("/first")))
+        (number,) = await stage.send(client.gateway, (client, CloseSession()))
+        await stage.drain()
+        assert (await stage.outcomes(client.gateway, [number]))[number].code is Code.OK
+        assert (await stage.head()).zxid > before.zxid + 2
+        assert await stage.children("/locks") == []
+        assert await stage.session(client) is None
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("path", ["/" + "é" * 70_000, "/" + "名" * 90_000])
+def test_an_ephemeral_with_a_long_path_goes_with_its_session(aws: BotoAws, path: str) -> None:
+    """Its event is one item, as the znode is."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client, watcher = await stage.client(), await stage.gateway()
+        (created,) = await stage.do(client, create(path, flags=EPHEMERAL))
+        assert created.code is Code.OK
+        await register_watch(aws, stage.service, path, WATCH_DATA, watcher.id)
+        (closed,) = await stage.do(client, CloseSession())
+        assert closed.code is Code.OK
+        assert [event.path for event in await stage.events() if event.kind is EventKind.DELETED] == [path]
+
+    run(scenario())
+
+
+def test_a_znode_whose_events_would_fit_nowhere_is_refused(aws: BotoAws) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        (outcome,) = await stage.do(client, create("/" + '"' * 250_000, flags=EPHEMERAL))
+        assert outcome.code is Code.SYSTEM_ERROR
 
     run(scenario())
 

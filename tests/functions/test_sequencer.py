@@ -12,12 +12,12 @@ import pytest
 from faaskeeper.functions.batch import MOST_OPERATIONS, OLDEST_REQUEST
 from faaskeeper.functions.committing import Unfinished
 from faaskeeper.functions.notifier import notify
-from faaskeeper.protocol.messages import Principal, RequestMessage, decode_reply, encode_requests
+from faaskeeper.protocol.messages import Principal, Request, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion
 from faaskeeper.storage.aws import Aws, BotoAws, Response
 from faaskeeper.storage.blobs import blob_key, data_key, write_blob
 from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
-from faaskeeper.storage.keys import head_key
+from faaskeeper.storage.keys import child_key, head_key
 from faaskeeper.storage.queues import reply_queue_url
 from faaskeeper.storage.znodes import (
     EVERYBODY,
@@ -29,7 +29,7 @@ from faaskeeper.storage.znodes import (
 )
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Blob, EventKind
-from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, Multi, Operation, SetData
+from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, ListChildren, Multi, Operation, SetData
 
 from .stage import COMMIT, Counting, Failing, Gateway, Stage, calls, create, run
 
@@ -81,6 +81,36 @@ class TestPoison:
             await stage.drain(stage.sequencer(Failing(aws, lambda _, operation, __: operation == "get_object", denied)))
             assert (await stage.outcomes(client.gateway, [number]))[number].code is Code.OK
             assert len(await stage.quarantined()) == 1
+
+        run(scenario())
+
+    @pytest.mark.parametrize(
+        ("code", "message"),
+        [
+            ("AccessDenied", "not authorized to perform: kms:Decrypt"),
+            ("ExpiredToken", "The provided token has expired."),
+        ],
+    )
+    def test_a_claim_that_may_not_be_read_now(self, aws: BotoAws, code: str, message: str) -> None:
+        """A key or credentials that are at fault are no reason to set a request aside."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            key = blob_key(stage.service, "messages", "0" * 32)
+            body = encode_requests(RequestMessage(client.gateway.id, (Request(client.principal, 7, create("/a")),)))
+            await write_blob(aws, stage.service, key, body.encode())
+            await stage.send_raw(f"claim:{key}")
+            records = await stage.receive()
+            denied = AccessDenied("s3", "get_object", code, message)
+            with pytest.raises(AccessDenied):
+                await stage.sequencer(Failing(aws, lambda _, operation, __: operation == "get_object", denied)).invoke(
+                    records
+                )
+            await stage.bring_back(records)
+            await stage.drain()
+            assert (await stage.outcomes(client.gateway, [7]))[7].code is Code.OK
+            assert await stage.quarantined() == []
 
         run(scenario())
 
@@ -222,11 +252,18 @@ class TestPoison:
 
         run(scenario())
 
-    def test_a_gateway_whose_queue_cannot_be(self, aws: BotoAws) -> None:
+    @pytest.mark.parametrize(
+        "refused",
+        [
+            AwsError("sqs", "send_message", "InvalidAddress", "The specified queue URL is not valid"),
+            AccessDenied("sqs", "send_message", "AccessDenied", "with an explicit deny in a resource-based policy"),
+        ],
+        ids=lambda error: str(error.code),
+    )
+    def test_a_gateway_whose_queue_cannot_be_written_to(self, aws: BotoAws, refused: AwsError) -> None:
         async def scenario() -> None:
             stage = await Stage.create(aws)
             client, other = await stage.client(), await stage.client()
-            refused = AwsError("sqs", "send_message", "InvalidAddress", "The specified queue URL is not valid")
             failing = Failing(
                 aws, calls("send_message", QueueUrl=reply_queue_url(stage.service, client.gateway.id)), refused
             )
@@ -472,6 +509,25 @@ class TestNames:
             (outcome,) = await stage.do(client, multi)
             assert outcome.results is not None
             assert [result.code for result in outcome.results] == [Code.NODE_EXISTS, Code.RUNTIME_INCONSISTENCY]
+
+        run(scenario())
+
+    def test_a_listing_that_can_never_be_right(self, aws: BotoAws) -> None:
+        """An edge was lost behind the sequencer's back: who asks is told, and nobody else has to wait."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client, other = await stage.client(), await stage.client()
+            await stage.do(client, create("/p"), create("/p/a"), create("/p/b"))
+            edge = child_key("/p/a")
+            await aws.call("dynamodb", "delete_item", TableName=stage.service.znodes, Key=edge.attributes)
+            (before,) = await stage.send(other.gateway, (other, create("/before")))
+            (listing,) = await stage.send(client.gateway, (client, ListChildren("/p")))
+            (after,) = await stage.send(other.gateway, (other, create("/after")))
+            await stage.drain()
+            assert (await stage.outcomes(client.gateway, [listing]))[listing].code is Code.SYSTEM_ERROR
+            outcomes = await stage.outcomes(other.gateway, [before, after])
+            assert {outcome.code for outcome in outcomes.values()} == {Code.OK}
 
         run(scenario())
 

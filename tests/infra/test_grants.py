@@ -175,7 +175,7 @@ def forbidden(service: Service) -> dict[str, tuple[str, str, dict[str, Any]]]:
         "send a reply": ("sqs", "send_message", {"QueueUrl": replies, "MessageBody": "forged"}),
         "send a dead letter": ("sqs", "send_message", {"QueueUrl": service.dead_letters, "MessageBody": "forged"}),
         "overwrite an object": ("s3", "put_object", {"Key": "blobs/tests/gateway/there", "Body": b""}),
-        "write a journal": ("s3", "put_object", {"Key": "journal/forged", "Body": b"", "IfNoneMatch": "*"}),
+        "write a journal": ("s3", "put_object", {"Key": "journal/tests/forged", "Body": b"", "IfNoneMatch": "*"}),
         "write to another service": ("s3", "put_object", {"Key": "blobs/other/x", "Body": b"", "IfNoneMatch": "*"}),
         "delete an object": ("s3", "delete_object", {"Key": "blobs/tests/gateway/there"}),
         "list the bucket": ("s3", "list_objects_v2", {}),

@@ -100,7 +100,7 @@ def test_wildcard_resources_only_where_iam_knows_no_better(template: Templates, 
             assert resource.count("*") == resource.endswith("*"), resource
             if "*" in resource:
                 assert (
-                    resource.endswith(("/blobs/tests/*", "/journal/*", ":faaskeeper_tests_*"))
+                    resource.endswith(("/blobs/tests/*", "/journal/tests/*", ":faaskeeper_tests_*"))
                     or "emptier" in statement.role.lower()
                 )
 

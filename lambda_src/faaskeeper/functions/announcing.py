@@ -15,7 +15,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import get_set
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.commit import Watched
-from faaskeeper.storage.errors import AwsError, NotFound
+from faaskeeper.storage.errors import AccessDenied, AwsError, NotFound
 from faaskeeper.storage.keys import node_key
 from faaskeeper.storage.loading import batch_get
 from faaskeeper.storage.queues import list_gateways, send_reply
@@ -118,9 +118,9 @@ class Announcer:
         except NotFound:
             logger.info("gateway %s is gone, its reply is dropped", gateway)
         except AwsError as error:
-            if type(error) is not AwsError:
+            if type(error) is not AwsError and not isinstance(error, AccessDenied):
                 raise
-            # no repetition changes it, and one gateway must not hold up all others
+            # no repetition changes it, and one gateway, whatever policy its queue has, must not hold up all others
             logger.exception("gateway %s cannot be reached, its reply is dropped", gateway)
 
 

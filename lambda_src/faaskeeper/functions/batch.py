@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 
 from faaskeeper.protocol.messages import Principal, Request
 from faaskeeper.protocol.service import Service
@@ -50,6 +51,8 @@ _UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
 """Operations that no session stands behind, or not yet."""
 _RESERVED = (ExpireSession, Reap)
 _ITEMS_TO_AIM_AT = 90
+_MOST_LOADED = 500
+"""Znodes of closing sessions that are loaded at once: each may be as large as an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,6 @@ def _apply(
     outcome_bytes = 0
     items: dict[str, int] = {}
     for entry in entries:
-        if batch.entries and _closes_many(entry, snapshot):
-            break  # alone, in the next transaction
         fork = state.fork()
         # one session may attach through two gateways in one batch
         principal = entry.request.principal
@@ -156,6 +157,8 @@ def _apply(
         if by not in callers:
             callers[by] = caller_of(principal.session, entry.gateway, principal.credentials, service.super_digest)
         applied = _outcome(service, fork, entry, callers[by], snapshot, batch.zxid, time)
+        if batch.entries and not applied.finished:
+            break  # alone, in the next transaction
         outcome_bytes += 100 + 200 * len(applied.outcome.results or ())
         more = items | _items(fork, snapshot)
         if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES):
@@ -227,12 +230,6 @@ def _outcome(
         return Applied(Outcome(Code.SYSTEM_ERROR, zxid), changed=False)
 
 
-def _closes_many(entry: Entry, snapshot: Snapshot) -> bool:
-    return len(snapshot.ephemerals.get(entry.request.principal.session, ())) > MOST_CLOSED and isinstance(
-        entry.request.operation, CloseSession | ExpireSession
-    )
-
-
 def _too_large(operation: Operation) -> bool:
     return isinstance(operation, Multi) and len(operation.operations) > MOST_OPERATIONS
 
@@ -262,7 +259,7 @@ def _stats_of(touched_paths: frozenset[str], with_quota: frozenset[str]) -> froz
 
 
 def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
-    """What to load after an operation asked for it; a closing session's nodes are loaded all together."""
+    """What to load after an operation asked for it; a closing session's nodes are loaded many at a time."""
     if missing.session is not None:
         return Wanted(sessions=frozenset({missing.session}))
     if missing.ephemerals is not None:
@@ -272,8 +269,9 @@ def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
     if missing.usage is not None:
         return Wanted(usage=frozenset({missing.usage}))
     assert missing.path is not None
-    owned = {path for paths in snapshot.ephemerals.values() for path in sorted(paths)[:MOST_CLOSED]}
-    paths = owned | {parent(path) for path in owned} | {missing.path}
+    owned = (path for paths in snapshot.ephemerals.values() for path in sorted(paths)[:MOST_CLOSED])
+    following = set(islice((path for path in owned if path not in snapshot.items), _MOST_LOADED))
+    paths = following | {parent(path) for path in following} | {missing.path}
     return Wanted(paths=frozenset(paths - snapshot.items.keys()))
 
 

@@ -21,6 +21,10 @@ from faaskeeper.storage.transactions import Moved, Position
 
 logger = logging.getLogger(__name__)
 
+_MOST_MOVED = 3
+"""Times that what is loaded may be of a later transaction than one complete head: such a transaction moves the head,
+so what still does not fit then never will."""
+
 
 class Stalled(Exception):
     """The queue could not be brought forward in the time given; its messages must come again."""
@@ -73,6 +77,7 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
         self._clock = clock
         self._deadline = 0.0
         self._head: HeadT | None = None
+        self._moved: tuple[HeadT | None, int] = (None, 0)
 
     @abstractmethod
     async def _find_head(self) -> HeadT | None:
@@ -82,7 +87,7 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
     async def _build(self, head: HeadT, entries: Sequence[EntryT]) -> BatchT:
         """Loads what the entries touch and applies them in order: all, or as many as a transaction holds, at least
         one. Raises Moved if what it loads is of a later transaction than ``head``; whatever else its code fails with
-        but AwsError counts as Rejected."""
+        but AwsError counts as Rejected, and so does Moved if the head stays."""
 
     @abstractmethod
     def _refusal(self, head: HeadT, entry: EntryT) -> BatchT:
@@ -142,7 +147,14 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
     async def _try_to_build(self, head: HeadT, entries: Sequence[EntryT]) -> BatchT:
         try:
             return await self._build(head, entries)
-        except (AwsError, Moved, Rejected):
+        except Moved as error:
+            last, times = self._moved
+            times = times + 1 if last == head else 1
+            self._moved = (head, times)
+            if times > _MOST_MOVED:
+                raise Rejected(f"what it touches does not fit the head: {error}") from error
+            raise
+        except (AwsError, Rejected):
             raise
         except Exception as error:
             # a command that makes the code fail must not stop all that are behind it

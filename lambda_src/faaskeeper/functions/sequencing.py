@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from uuid import uuid4
 
 from faaskeeper.functions.announcing import Announcer
 from faaskeeper.functions.batch import Batch, Entry, build_batch
@@ -16,7 +15,17 @@ from faaskeeper.functions.committing import Committer, Rejected
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction, watching_above
-from faaskeeper.storage.journal import PREFIX, Journal, journal_of, opening, read_journal, step, write_journal
+from faaskeeper.storage.errors import TooLarge
+from faaskeeper.storage.journal import (
+    Journal,
+    abandoning,
+    journal_key,
+    journal_of,
+    opening,
+    read_journal,
+    step,
+    write_journal,
+)
 from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, read_events, read_head, read_subtrees
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.transactions import Position
@@ -128,11 +137,14 @@ class Sequencer(Committer[Entry, Head, Batch]):
 
     async def _write_in_steps(self, planned: Plan, previous: Head, head: Head) -> bool:
         """A transaction too large for one TransactWriteItems. False if it was not begun."""
-        journal = journal_of(f"{PREFIX}{head.zxid}-{uuid4().hex}", planned, head)
-        # once it is begun there is no way back
+        journal = journal_of(journal_key(self._service, head.zxid), planned, head)
+        # once its first step is done there is no way back
         if item_size(journal.head) > MOST_ITEM_BYTES:
             raise Rejected("the head would be larger than DynamoDB takes")
-        await write_journal(self._aws, self._service, journal)
+        try:
+            await write_journal(self._aws, self._service, journal)
+        except TooLarge as error:
+            raise Rejected(f"its journal is too large: {error}") from error
         begun = replace(previous, journal=journal.key)
         if not await self._write(opening(self._service, planned, previous, journal), begun):
             return False
@@ -147,13 +159,25 @@ class Sequencer(Committer[Entry, Head, Batch]):
         if not await confirm_complete(self._aws, self._service, head, before):
             return False
         logger.warning("journal %s is carried on from step %d", journal.key, head.journal_step)
-        return await self._steps(journal, head.journal_step)
+        try:
+            return await self._steps(journal, head.journal_step)
+        except Rejected:
+            if head.journal_step:
+                raise
+            return False  # it was abandoned: whoever builds it again will refuse it
 
     async def _steps(self, journal: Journal, first: int) -> bool:
         for index in range(first, len(journal.steps)):
             if index > first:
                 self._mind_the_time()
-            if not await self._write(step(self._service, journal, index), None):
+            try:
+                written = await self._write(step(self._service, journal, index), None)
+            except Rejected:
+                if index == 0:
+                    # nothing of it is done
+                    await self._write([abandoning(self._service, journal)], None)
+                raise
+            if not written:
                 return False
         head = await read_head(self._aws, self._service)
         # whoever was faster may have gone on to later transactions

@@ -60,11 +60,14 @@ async def write_blob(aws: Aws, service: Parts, key: str, data: bytes) -> None:
 
 
 async def read_blob(aws: Aws, service: Parts, key: str) -> bytes:
-    """Raises NotFound if no znode holds the key any more and the janitor has removed it."""
+    """Raises NotFound if no znode holds the key any more and the janitor has removed it, AccessDenied."""
     try:
         response = await repeat(lambda: aws.call("s3", "get_object", Bucket=service.blobs, Key=key), seconds=20.0)
     except AccessDenied as error:
-        # what S3 says of an object that does not exist to whoever may not list the bucket
+        # what S3 says of an object that does not exist to whoever may not list the bucket; but credentials that ran
+        # out have other codes, and a key that may not be used is named
+        if error.code != "AccessDenied" or "kms:" in error.message:
+            raise
         raise NotFound("s3", "get_object", error.code, f"{key}: {error.message}") from error
     return bytes(response["Body"])
 

@@ -286,7 +286,9 @@ class _Writer:
         if values:
             update["ExpressionAttributeValues"] = values
         kept = {name: value for name, value in item.attributes.items() if name not in removed}
-        self._add(key, "Update", update, item_size({**kept, **new}))
+        # its events are JSON, and must fit into an item too, or it could never go
+        escapes = path.count('"') + path.count("\\")
+        self._add(key, "Update", update, item_size({**kept, **new}) + escapes)
         return watched
 
     def edge(self, path: str, before: Znode | None, after: Znode | None) -> None:

@@ -12,16 +12,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import Attribute, number, string
-from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.aws import MOST_OBJECT_BYTES, Aws
 from faaskeeper.storage.blobs import read_blob, write_blob
 from faaskeeper.storage.commit import MOST_BYTES, MOST_ITEMS, MOST_KEY_BYTES, Plan, head_update
+from faaskeeper.storage.errors import TooLarge
 from faaskeeper.storage.keys import Key, pack_key, unpack_key
 from faaskeeper.storage.ledger import Head
 
 PREFIX = "journal/"
+"""Of all journals in the bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ class Journal:
     key: str
     steps: tuple[tuple[tuple[Key, ...], tuple[dict[str, Any], ...]], ...]
     head: Mapping[str, Attribute]
+
+
+def journal_key(service: Service, zxid: int) -> str:
+    """Of a new journal. Begins with the service's name, so that services with different names can share a bucket."""
+    return f"{PREFIX}{service.name}/{zxid}-{uuid4().hex}"
 
 
 def journal_of(key: str, planned: Plan, head: Head) -> Journal:
@@ -51,9 +59,13 @@ def journal_of(key: str, planned: Plan, head: Head) -> Journal:
 
 
 async def write_journal(aws: Aws, service: Service, journal: Journal) -> None:
+    """Raises TooLarge if nobody could read it again."""
     steps = [[[pack_key(key) for key in keys], list(actions)] for keys, actions in journal.steps]
     text = json.dumps({"steps": steps, "head": journal.head}, default=_pack_bytes)
-    await write_blob(aws, service, journal.key, text.encode())
+    content = text.encode()
+    if len(content) > MOST_OBJECT_BYTES:
+        raise TooLarge("s3", "put_object", "TooLarge", f"{len(content)} bytes, {MOST_OBJECT_BYTES} at most")
+    await write_blob(aws, service, journal.key, content)
 
 
 async def read_journal(aws: Aws, service: Service, key: str) -> Journal:
@@ -67,6 +79,11 @@ def opening(service: Service, planned: Plan, previous: Head, journal: Journal) -
     """TransactItems that put the journal into the head, if ``previous`` is still the head."""
     attributes = {"journal": string(journal.key), "journal_step": number(0)}
     return [head_update(service, attributes, previous), *planned.checks]
+
+
+def abandoning(service: Service, journal: Journal) -> dict[str, Any]:
+    """The TransactItem that takes the journal out of the head, if none of its steps is done."""
+    return head_update(service, {"journal_step": number(0)}, (journal.key, 0), ("journal",))
 
 
 def step(service: Service, journal: Journal, index: int) -> list[dict[str, Any]]:

@@ -1,13 +1,13 @@
 """The primary key of every item, and the short names by which the head of the ledger lists what was written.
 
 A partition key ends at 2,048 bytes and a sort key at 1,024 (DynamoDB limits): longer paths and names are replaced
-by a digest, and the item carries the real one in ``full``. Real paths start with "/", so a digest cannot meet one.
+by a digest, and the item carries the real one in ``full``. A digest begins with "%/", as no path and no name can.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from faaskeeper.protocol.service import Service
@@ -35,12 +35,12 @@ JANITOR = "janitor"
 @dataclass(frozen=True, slots=True)
 class Key:
     """A primary key. ``table`` is the field of ``Service`` that names its table; ``full`` is the path or name that
-    did not fit into the key, else None."""
+    did not fit into the key, else None. Keys are equal if DynamoDB takes them for one."""
 
     table: str
     partition: str
     sort: str
-    full: str | None = None
+    full: str | None = field(default=None, compare=False)
 
     def table_name(self, service: Service) -> str:
         return str(getattr(service, self.table))
@@ -158,7 +158,7 @@ def _fit(text: str, limit: int, prefix: str) -> tuple[str, str | None]:
     """(key, the text itself if the key is a digest)."""
     if len(prefix) + len(text.encode()) <= limit:
         return prefix + text, None
-    return f"{prefix}%{sha256(text.encode()).hexdigest()}%", text
+    return f"{prefix}%/{sha256(text.encode()).hexdigest()}", text
 
 
 _SHORT = {"znodes": "z", "sessions": "s", "ledger": "l"}

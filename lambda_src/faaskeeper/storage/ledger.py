@@ -200,13 +200,20 @@ def event_records(events: Iterable[Event]) -> list[str]:
     size = _EVENT_RECORD_BYTES
     for event in events:
         packed = _dump(pack_event(event))
-        if size + len(packed) > _EVENT_RECORD_BYTES:
+        if size + len(packed.encode()) > _EVENT_RECORD_BYTES:
             records.append([])
             size = 0
         records[-1].append(packed)
-        size += len(packed)
+        size += len(packed.encode())
     return [f"[{','.join(record)}]" for record in records]
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    """Escapes would make a path three times as long, and an event of one that fits into an item might not fit."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # half of a surrogate pair, as only a forged ACL holds it
+        return json.dumps(value, separators=(",", ":"))
+    return text

@@ -39,6 +39,8 @@ __all__ = ["Applied", "Caller", "apply"]
 _MAX_CREATES = 2**31 - 1
 MOST_CLOSED = 10_000
 """Ephemerals that go in one transaction with their session; before it those go that it owns besides."""
+_MOST_CLOSED_BYTES = 4_000_000
+"""Characters of their paths and ACLs, which the events of their end repeat, likewise."""
 MOST_LISTED = 50_000
 """Children of a node that ListChildren lists: all writes wait while it does."""
 
@@ -244,11 +246,16 @@ class _Transaction:
         self._existing_session()
         session_id = self._caller.session
         owned = self._state.ephemerals(session_id)
+        closed = size = 0
         for path in owned[:MOST_CLOSED]:
+            if size > _MOST_CLOSED_BYTES:
+                break
             node = self._state.node(path)
             if node is not None and node.owner == session_id:
                 self._remove(path, node)
-        self.finished = len(owned) <= MOST_CLOSED
+                size += len(path) + sum(len(entry.scheme) + len(entry.id) for entry in node.acl)
+            closed += 1
+        self.finished = closed == len(owned)
         if self.finished:
             self._state.put_session(session_id, None)
         return Outcome(Code.OK, self._zxid)
