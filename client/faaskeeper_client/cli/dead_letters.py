@@ -4,7 +4,7 @@ Three things end there. A **timer** that the reaper could not handle may be sent
 that it saw, and for how long SQS held it counts anew, so one that is late or doubled does nothing. A **request** that
 the sequencer could not parse is never sent again: it would be applied behind writes that its session sent after it, to
 a caller that was told ConnectionLoss long ago and may have written again itself. A **hint** that the notifier could not
-send is worthless: gateways look at the head with every beat.
+send is worthless: gateways that watch look at the head every third of a session timeout.
 
 Takes permission to receive from the dead-letter queue, to delete there and to change visibility, and to send to the
 timers queue.
