@@ -196,8 +196,9 @@ def _ages_of(witness: Witness) -> Iterator[float]:
 
 
 def _ages(printed: str) -> list[tuple[str, str]]:
-    """The metric that announces it (``QueueAge``), as the sequencer printed it."""
-    ages = [json.loads(line)["QueueAge"] for line in printed.splitlines() if '"QueueAge":' in line and line[0] == "{"]
+    """From a message's sending until it was done with, as the sequencer printed it."""
+    lines = (line for line in printed.splitlines() if '"WriteLatency":' in line and line[0] == "{")
+    ages = [json.loads(line)["WriteLatency"] for line in lines]
     return [("queue age at most", f"{max(ages) / 1000:.1f} s")]
 
 

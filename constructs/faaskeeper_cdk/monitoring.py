@@ -99,9 +99,9 @@ class ServiceMetrics:
         """Messages of gateways that speak another version of the protocol."""
         return self.metric("Refused")
 
-    def metric_pickup_latency(self, statistic: str = "p99") -> cloudwatch.Metric:
+    def metric_write_latency(self, statistic: str = "p99") -> cloudwatch.Metric:
         """From the sending of a batch's oldest message to the end of its invocation, in ms."""
-        return self.metric("QueueAge", statistic)
+        return self.metric("WriteLatency", statistic)
 
     def metric_expired_gateways(self) -> cloudwatch.Metric:
         """Gateways that stopped beating."""
@@ -382,7 +382,7 @@ class Monitoring(Construct):
                 ],
                 [
                     _graph(
-                        "From sending to commit, ms", [metrics.metric_pickup_latency(each) for each in ("p50", "p99")]
+                        "From sending to commit, ms", [metrics.metric_write_latency(each) for each in ("p50", "p99")]
                     ),
                     _graph("Timers that failed", [metrics.metric("FailedTimers")]),
                     _graph(

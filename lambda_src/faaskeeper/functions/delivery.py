@@ -55,7 +55,7 @@ async def deliver(
         now = milliseconds()
         oldest = min(int(record["attributes"]["SentTimestamp"]) for record in records)
         committer.metrics.add("Messages", len(records))
-        committer.metrics.add("QueueAge", max(0, now - oldest))
+        committer.metrics.add("WriteLatency", max(0, now - oldest))
         committer.metrics.emit(parts.name, now)
 
 

@@ -26,7 +26,7 @@ class Metrics:
         "CommitLatency": "Milliseconds",
         "Redeliveries": "Count",
         "Hints": "Count",
-        "QueueAge": "Milliseconds",
+        "WriteLatency": "Milliseconds",
         "Quarantined": "Count",
         "Refused": "Count",
         "FailedTimers": "Count",
