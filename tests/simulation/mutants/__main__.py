@@ -15,8 +15,8 @@ _HEAD = """# Mutants
 Ways to break the system, each by one small piece of the real code, by which the checker is tested
 (`tests/simulation/test_mutants.py`). `python -m tests.simulation.mutants` makes this table anew: the first seed whose
 schedule catches each, and the rule of the checker that does. The last column names the schedules in which the real code
-once had this fault: the numbers are of the day, later changes gave them other schedules. These mutants are how that stays
-found.
+once had this fault: the numbers are of the day, later changes gave them other schedules. These mutants are how that
+stays found.
 
 | mutant | the rule that it breaks | seed | caught by | once found by |
 |---|---|---|---|---|
