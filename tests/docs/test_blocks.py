@@ -30,6 +30,7 @@ from faaskeeper_client.cli import main
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.serving import GatewayThread
 
+from ..examples.test_quota import deploy
 from ..functions.world import create_storage
 
 ROOT = Path(__file__).parents[2]
@@ -92,11 +93,12 @@ class Place:
 def place(
     cloud: EmbeddedCloud, new_account: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Place]:
-    """A service ``coordination`` with a gateway, one in another account that stands for a ZooKeeper, and the storage of
-    one that is newly deployed, ``coordination-2``."""
+    """A service ``coordination`` with a gateway, one in another account that stands for a ZooKeeper, the storage of one
+    that is newly deployed, ``coordination-2``, and the example ``Quota``."""
     accounts = new_account(), new_account()
     services = [cloud.deploy("coordination", account=account) for account in accounts]
     aws = [BotoAws(session=cloud.session(account)) for account in accounts]
+    aws.append(deploy(cloud, accounts[0], tmp_path_factory.mktemp("quota"))[0])
     session = cloud.session(accounts[0])
     new = replace(create_storage(session, "new"), name="coordination-2")
     session.client("ssm").put_parameter(Name=f"{PARAMETER_PREFIX}{new.name}", Value=new.to_json(), Type="String")
