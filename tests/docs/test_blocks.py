@@ -118,6 +118,7 @@ def place(
             client.start()
         clients[0].create("/hello", b"world")
         clients[1].create("/app/config", b"data", makepath=True)
+        clients[1].create("/zookeeper/quota/app/zookeeper_limits", b"count=10,bytes=-1", makepath=True)
         yield Place(directory, services[0], gateway, zookeeper, session, *clients)
         for client in clients:
             client.stop()
