@@ -100,6 +100,12 @@ def place(
     aws = [BotoAws(session=cloud.session(account)) for account in accounts]
     aws.append(deploy(cloud, accounts[0], tmp_path_factory.mktemp("quota"))[0])
     session = cloud.session(accounts[0])
+    session.client("dynamodb").create_table(
+        TableName="reports",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
     new = replace(create_storage(session, "new"), name="coordination-2")
     session.client("ssm").put_parameter(Name=f"{PARAMETER_PREFIX}{new.name}", Value=new.to_json(), Type="String")
     with (
@@ -141,7 +147,7 @@ def test_it_works(block: Block, place: Place, capfd: pytest.CaptureFixture[str])
 
 
 def run_python(text: str, block: Block) -> None:
-    """A block that makes constructs is inside a stack, as the text around it says."""
+    """A block that makes constructs is inside a stack, as the text around it says; what is a handler is invoked."""
     names: dict[str, Any] = {}
     if "faaskeeper_cdk" in text:
         stack = Stack(App(), "Mine")
@@ -151,6 +157,8 @@ def run_python(text: str, block: Block) -> None:
         )
         names = {"self": stack, "my_function": function}
     exec(compile(text, f"{block.page}:{block.line}", "exec"), names)
+    if "handler" in names:
+        assert names["handler"]({}, None) is not None
     if isinstance(zk := names.get("zk"), KazooClient):
         zk.stop()
         zk.close()
