@@ -17,6 +17,12 @@ from kazoo.exceptions import NodeExistsError
 
 from bench.meter import Count
 from bench.stage import Stage, stage
+from faaskeeper.functions.metrics import Metrics
+from faaskeeper.functions.reaping import due
+from faaskeeper.protocol.timers import GatewayTimer
+from faaskeeper_client.gateway.gateway import Gateway
+from faaskeeper_client.gateway.liveness import RELAXED_TIMEOUT
+from faaskeeper_client.gateway.server import Server
 
 WRITE_UNIT = 0.625e-6
 READ_UNIT = 0.125e-6
@@ -29,6 +35,9 @@ GET = 0.4e-6
 """Dollars, us-east-1, 2026."""
 _SEQUENCER_GB_SECONDS = 0.5 * 0.05
 """Half a GB for 50 ms: what a batch takes at the calibrated latencies of DynamoDB and SQS."""
+
+_WORKER_GB_SECONDS = 0.25 * 0.05
+"""A quarter of a GB for as long: a timer that comes due."""
 
 _COLUMNS = f"{'items':>6} {'WU':>6} {'RU':>6} {'msgs':>5} {'gw calls':>9} {'$ / million':>12}"
 _HEADER = f"{'operation':38} {'seq. calls':>10} {_COLUMNS}"
@@ -44,6 +53,7 @@ async def main(siblings: int | None) -> None:
                 return
             print("One operation at a time, 100 B of data, no watch unless said, warm sequencer\n")
             print(_HEADER)
+            await _connection(on)
             await _single(on, *clients)
             await _siblings(on, clients[0], (0, 1000, 10_000))
             await _together(on)
@@ -84,6 +94,34 @@ async def _single(on: Stage, one: Any, other: Any) -> None:
     ]
     for name, step in steps:
         await _measured(on, name, step)
+
+
+async def _connection(on: Stage) -> None:
+    """What ``connect()`` in a function's invocation costs, without what is done in it: a gateway, a session created and
+    closed, and the two timers by which the reaper finds the gateway gone."""
+    gateways, reaper, before = on.meter(), on.meter(), on.sequencer.count.copy()
+    gateway = Gateway(gateways, on.service)
+    server = Server(gateway)
+    await gateway.start()
+    client = await _client((await server.listen("127.0.0.1", 0))[1])
+    await asyncio.to_thread(client.stop)
+    await asyncio.to_thread(client.close)
+    server.close()
+    await gateway.stop()
+    await on.idle.wait()
+    for beat, timer in ((1, 0), (2, 1)):
+        await due(reaper, on.service, GatewayTimer(gateway.id, beat, timer), RELAXED_TIMEOUT, Metrics())
+    sequencer = on.sequencer.count - before
+    write_units = sum(count.write_units for count in (gateways.count, sequencer, reaper.count))
+    read_units = sum(count.read_units for count in (gateways.count, sequencer, reaper.count))
+    # two requests, two replies, two timers; a queue made, polled once more, and removed
+    dollars = 3 * (2 * FIFO_REQUEST + 4 * STANDARD_REQUEST) + 3 * STANDARD_REQUEST
+    dollars += write_units * WRITE_UNIT + read_units * READ_UNIT
+    dollars += 4 * LAMBDA_REQUEST + 2 * (_SEQUENCER_GB_SECONDS + _WORKER_GB_SECONDS) * LAMBDA_GB_SECOND
+    print(
+        f"{'connect and close':38} {_storage_calls(sequencer):>10} {sequencer.items:>6} {write_units:>6g} "
+        f"{read_units:>6g} {6:>5} {sum(gateways.count.calls.values()):>9} {1e6 * dollars:>12.2f}"
+    )
 
 
 async def _siblings(on: Stage, client: Any, steps: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,8 @@ _SECONDS = 60.0
 @dataclass(frozen=True, slots=True)
 class Stage:
     """``sequencer`` and ``gateways`` meter their side; ``ports`` are where the gateways listen. ``messages`` has the
-    number of messages of each invocation; ``idle`` is set while the sequencer has nothing to do."""
+    number of messages of each invocation; ``idle`` is set while the sequencer has nothing to do. ``meter`` makes one
+    for another side."""
 
     service: Service
     sequencer: Meter
@@ -38,6 +39,7 @@ class Stage:
     ports: tuple[int, ...]
     messages: list[int]
     idle: asyncio.Event
+    meter: Callable[[], Meter]
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ async def stage(gateways: int) -> AsyncGenerator[Stage]:
             for gateway in started:
                 await gateway.start()
             ports = [(await server.listen("127.0.0.1", 0))[1] for server in servers]
-            yield Stage(service, sequencer, meters, tuple(ports), messages, idle_now)
+            yield Stage(service, sequencer, meters, tuple(ports), messages, idle_now, lambda: Meter(tables, rest))
         finally:
             for server, gateway in zip(servers, started, strict=True):
                 server.close()

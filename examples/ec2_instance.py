@@ -24,7 +24,10 @@ class Ec2Stack(cdk.Stack):
                 ec2.BlockDevice(device_name="/dev/xvda", volume=ec2.BlockDeviceVolume.ebs(8, encrypted=True))
             ],
             detailed_monitoring=True,
-            disable_api_termination=True,
             require_imdsv2=True,
+            user_data_causes_replacement=True,
+        )
+        cdk.Validations.of(self.instance).acknowledge(
+            cdk.Acknowledgment(id="AwsSolutions::AwsSolutions-EC29", reason="an example, to be destroyed")
         )
         self.gateway = Ec2Gateway(self, "Gateway", service=service, host=self.instance)

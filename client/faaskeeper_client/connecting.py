@@ -16,7 +16,7 @@ import boto3.session
 from kazoo.client import KazooClient
 
 from faaskeeper.storage.aws import BotoAws
-from faaskeeper_client.discovery import DEFAULT_SERVICE, SERVICE_NAME_VARIABLE, find_service
+from faaskeeper_client.discovery import default_service, find_service
 from faaskeeper_client.listening import Address
 from faaskeeper_client.serving import ANY_PORT, GatewayThread
 
@@ -54,8 +54,7 @@ def connect(
         address = Address.parse(listen) if listen else ANY_PORT
     except argparse.ArgumentTypeError as error:
         raise ValueError(f"listen={listen!r}: {error}") from None
-    name = service_name or os.environ.get(SERVICE_NAME_VARIABLE) or DEFAULT_SERVICE
-    return _Client((name, region, session, address), kazoo_options)
+    return _Client((service_name or default_service(), region, session, address), kazoo_options)
 
 
 _Key = tuple[str, str | None, boto3.session.Session | None, Address]

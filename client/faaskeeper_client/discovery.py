@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from faaskeeper.protocol.service import PARAMETER_PREFIX, IncompatibleVersion, InvalidService, Service
@@ -34,6 +35,11 @@ class NoPermission(DiscoveryError):
 
 class WrongVersion(DiscoveryError):
     """The service was deployed by a version that this one does not understand."""
+
+
+def default_service() -> str:
+    """What the environment names, and without it ``cdk deploy``."""
+    return os.environ.get(SERVICE_NAME_VARIABLE) or DEFAULT_SERVICE
 
 
 def find_service(

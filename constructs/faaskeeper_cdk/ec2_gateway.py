@@ -48,6 +48,9 @@ class Ec2Gateway(Construct):
     ``hosts`` for the programs on it, and gives the host's role ``grant_client`` (of a ``subtree``).
 
     The packages come from an S3 asset, what they require from the package index that the host's pip is set to.
+
+    User data runs once in the life of an instance, and a new version of the packages is new user data: give an instance
+    ``user_data_causes_replacement=True`` and a group an ``update_policy``, or they keep the gateway that they have.
     """
 
     hosts = LISTEN

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from faaskeeper_cdk.packages import CLIENT, client_requirements, copied
@@ -45,7 +46,10 @@ class EcsGateway(Construct):
     ``grant_client`` (of a ``subtree``) for the task's role. ``serve(container)`` makes one wait for the gateway.
 
     ``image`` runs ``faaskeeper`` with the command it is given, and has Python. Unless there is one, it is built from
-    ``dockerfile`` when the stack is deployed; a synthesis never takes Docker. ``memory`` is in MiB. Raises InvalidTask.
+    ``dockerfile`` for ``platform`` when the stack is deployed; a synthesis never takes Docker. ``platform`` must be
+    that of the task's runtime platform, or of the instances it runs on: Fargate's own is LINUX_AMD64, and an image of
+    another one does not start. ``memory`` is in MiB. ``log_group`` is kept as those of the functions are: with the key
+    of the service, for the retention of its tier. Raises InvalidTask.
     """
 
     hosts = LISTEN
@@ -59,6 +63,7 @@ class EcsGateway(Construct):
         task_definition: ecs.TaskDefinition,
         subtree: str | None = None,
         image: ecs.ContainerImage | None = None,
+        platform: ecr_assets.Platform = ecr_assets.Platform.LINUX_AMD64,
         memory: int = 256,
     ) -> None:
         super().__init__(scope, id)
@@ -66,10 +71,17 @@ class EcsGateway(Construct):
             raise InvalidTask(
                 f"network mode {task_definition.network_mode.value}: containers share {LISTEN} in AWS_VPC only"
             )
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=service.tier.log_retention,
+            encryption_key=service.encryption_key,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
         self.container = task_definition.add_container(
             f"{id}Container",
             container_name="faaskeeper",
-            image=image or ecs.ContainerImage.from_docker_image_asset(self._asset()),
+            image=image or ecs.ContainerImage.from_docker_image_asset(self._asset(platform)),
             command=[
                 "gateway",
                 *("--service", service.service_name),
@@ -84,7 +96,7 @@ class EcsGateway(Construct):
                 timeout=Duration.seconds(3),
                 start_period=Duration.seconds(15),
             ),
-            logging=ecs.LogDrivers.aws_logs(stream_prefix="faaskeeper", log_retention=service.tier.log_retention),
+            logging=ecs.LogDrivers.aws_logs(stream_prefix="faaskeeper", log_group=self.log_group),
         )
         acknowledge_resource(
             task_definition.obtain_execution_role(), "*", "ecr:GetAuthorizationToken knows no resources"
@@ -96,10 +108,10 @@ class EcsGateway(Construct):
             ecs.ContainerDependency(container=self.container, condition=ecs.ContainerDependencyCondition.HEALTHY)
         )
 
-    def _asset(self) -> ecr_assets.DockerImageAsset:
+    def _asset(self, platform: ecr_assets.Platform) -> ecr_assets.DockerImageAsset:
         with copied(*CLIENT, below="packages") as directory:
             Path(directory, "Dockerfile").write_text(dockerfile())
-            return ecr_assets.DockerImageAsset(self, "Image", directory=str(directory))
+            return ecr_assets.DockerImageAsset(self, "Image", directory=str(directory), platform=platform)
 
 
 def dockerfile() -> str:

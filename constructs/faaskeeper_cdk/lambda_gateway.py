@@ -21,7 +21,9 @@ class LambdaGateway(Construct):
             zk.start()
 
     Lambda freezes a function between its invocations: a session that is to outlive one (an ephemeral, a watch) belongs
-    into a process that runs, so stop the client before the handler returns. boto3 is that of Lambda's own Python.
+    into a process that runs, so stop the client before the handler returns, or keep it for reads only and mind that its
+    session expires (docs/recipes.md). Each ``connect`` that makes a gateway waits a second for its new queue. boto3 is
+    that of Lambda's own Python.
     """
 
     def __init__(

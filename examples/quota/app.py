@@ -1,4 +1,5 @@
-"""``cdk deploy --app "python3 app.py"``: a quota service of a table, a bucket, three queues and three functions."""
+"""In ``examples/quota``, ``npx cdk deploy --app "python3 app.py"``: a quota service of a table, a bucket, three queues
+and three functions."""
 
 # jsii gives parameters of a class other names than those of the interface it implements
 # pyright: reportArgumentType=false
@@ -15,10 +16,22 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 import quota
+from faaskeeper.storage.blobs import blob_key
 from faaskeeper_cdk import BlobBucket, Queues, SynchronizationTable, Tier, Worker, runtime_code
-from faaskeeper_cdk.access import OWN_BLOBS, OWN_REPLIES, REPLY_ACTIONS, allow, blobs_arn, reply_queues_arn
+from faaskeeper_cdk.access import (
+    NEW_OBJECTS,
+    OWN_BLOBS,
+    OWN_REPLIES,
+    REPLY_ACTIONS,
+    Conditions,
+    allow,
+    blobs_arn,
+    reply_queues_arn,
+)
 from faaskeeper_cdk.review import acknowledge
-from quota.parts import VARIABLE, Quota
+from quota.parts import CLIENTS_OWN, VARIABLE, Quota
+
+KEYS = ("pk", "sk")
 
 
 class QuotaService(Construct):
@@ -26,7 +39,7 @@ class QuotaService(Construct):
 
     def __init__(self, scope: Construct, id: str, *, name: str, tier: Tier) -> None:
         super().__init__(scope, id)
-        self.table = SynchronizationTable(self, "Table", keys=("pk", "sk"), tier=tier)
+        self.table = SynchronizationTable(self, "Table", keys=KEYS, tier=tier)
         self.queues = Queues(self, "Queues", tier=tier)
         # reports are read within the minute, and messages within the hour
         self.blobs = BlobBucket(self, "Blobs", tier=tier, passing=["blobs/"])
@@ -88,18 +101,32 @@ class QuotaService(Construct):
         )
 
     def grant_client(self, grantee: iam.IGrantable) -> None:
-        allow(grantee, ["dynamodb:UpdateItem"], [self.table.table_arn])
+        """What ``quota.client`` does. Limits, leases and the head are written by the functions alone."""
+        for partitions, attributes in CLIENTS_OWN.items():
+            allow(grantee, ["dynamodb:UpdateItem"], [self.table.table_arn], _only(partitions, attributes))
         allow(grantee, ["sqs:SendMessage"], [self.queues.requests.queue_arn, self.queues.timers.queue_arn])
-        replies, blobs = reply_queues_arn(self, self.quota.reply_prefix), blobs_arn(self.blobs, self.quota)
-        allow(grantee, REPLY_ACTIONS, [replies], because=OWN_REPLIES)
-        allow(grantee, ["s3:GetObject", "s3:PutObject"], [blobs], because=OWN_BLOBS)
+        allow(grantee, REPLY_ACTIONS, [reply_queues_arn(self, self.quota.reply_prefix)], because=OWN_REPLIES)
+        allow(grantee, ["s3:GetObject"], [blobs_arn(self.blobs, self.quota)], because=OWN_BLOBS)
+        messages = self.blobs.arn_for_objects(blob_key(self.quota, "messages", "*"))
+        allow(grantee, ["s3:PutObject"], [messages], NEW_OBJECTS, because=OWN_BLOBS)
+
+
+def _only(partitions: str, attributes: tuple[str, ...]) -> Conditions:
+    """The request is of such a partition and names no other attributes. ForAllValues is also true of a request that
+    names none: hence Null. IAM has no condition on sort keys."""
+    return {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": [*KEYS, *attributes]},
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [partitions]},
+        "Null": {"dynamodb:Attributes": "false", "dynamodb:LeadingKeys": "false"},
+    }
 
 
 class QuotaStack(cdk.Stack):
-    def __init__(self, scope: Construct, id: str, *, tier: Tier | None = None, **options: Any) -> None:
+    def __init__(self, scope: Construct, id: str, **options: Any) -> None:
         super().__init__(scope, id, **options)
-        service = QuotaService(self, "Service", name="example", tier=tier or Tier.development())
-        cdk.CfnOutput(self, "Quota", value=json.dumps(asdict(service.quota)), description="for quota.client.Client")
+        self.service = QuotaService(self, "Service", name="example", tier=Tier.development())
+        value = json.dumps(asdict(self.service.quota))
+        cdk.CfnOutput(self, "Quota", value=value, description="for quota.client.Client")
 
 
 if __name__ == "__main__":

@@ -164,8 +164,14 @@ class TestZnodes:
         assert run("rm", root) == Result(1, "", f"faaskeeper: {root}: there is no such znode\n")
         assert run("rm", "-r", root).status == 1
 
-    def test_the_root_is_not_removed(self, run: Run, zk: KazooClient, root: str) -> None:
-        assert run("rm", "-r", "/").status == 1
+    @pytest.mark.parametrize("recursive", [("-r",), ()], ids=["all", "one"])
+    @pytest.mark.parametrize("path", ["/", "/zookeeper/quota"], ids=["root", "quota"])
+    def test_what_every_server_has_is_not_removed(
+        self, path: str, recursive: tuple[str, ...], run: Run, zk: KazooClient, root: str
+    ) -> None:
+        assert run("rm", path, *recursive) == Result(
+            1, "", f"faaskeeper: {path}: not deleted, nor what is below it: every server has this znode\n"
+        )
         assert zk.exists(root)
 
 
@@ -335,6 +341,20 @@ class TestServices:
         assert main(["get", root, "--service", "local"]) == 0
         assert capsys.readouterr().out == "data"
 
+    def test_the_environment_names_the_service(
+        self, aws_environment: pytest.MonkeyPatch, root: str, run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As for connect(); what is named on the command line counts more."""
+        aws_environment.setenv("FAASKEEPER_SERVICE_NAME", "local")
+        assert main(["stat", root]) == 0
+        assert main(["sessions"]) == 0
+        aws_environment.setenv("FAASKEEPER_SERVICE_NAME", "nope")
+        for command in ("stat", root), ("sessions",):
+            assert main([*command]) == 3
+            assert "no FaaSKeeper service 'nope'" in capsys.readouterr().err
+            assert main([*command, "--service", "local"]) == 0
+        assert run("stat", root).status == 0  # on a server
+
     def test_sessions(
         self, aws_environment: pytest.MonkeyPatch, zk: KazooClient, root: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -440,6 +460,8 @@ class TestErrors:
             ("create", "/x/"),
             ("create", "/x", "data", "--file", "-"),
             ("rm", "/x", "--version", "-2"),
+            ("rm", "/x", "--json"),
+            ("export", "/x", "--json"),
             ("set", "/x"),
             ("nonsense",),
         ],
@@ -478,7 +500,7 @@ def test_a_session_lives_while_nothing_is_read(
     monkeypatch.setattr(zookeeper, "_SESSION_TIMEOUT", 4000)
     deleted = threading.Event()
     with ZooKeeper([gateway.address]) as session:
-        session.call(zookeeper.create(f"{root}/held", b"", OPEN_ACL, flags=zookeeper.EPHEMERAL))
+        session.call(zookeeper.create(f"{root}/held", b"", OPEN_ACL, flags=1))
         assert zk.exists(f"{root}/held", lambda event: deleted.set())
         assert not deleted.wait(6)
     assert deleted.wait(10)

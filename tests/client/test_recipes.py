@@ -78,14 +78,18 @@ class Room:
 
 def test_lock(clients: Clients) -> None:
     room = Room()
+    tokens: list[int] = []
 
     def work(client: KazooClient) -> None:
         for _ in range(3):
-            with client.Lock("/lock"), room:
-                pass
+            lock = client.Lock("/lock")
+            with lock, room:
+                tokens.append(client.get(f"{lock.path}/{lock.node}")[1].czxid)
 
     together(clients, work)
     assert (room.most, room.visits) == (1, 3 * CONTENDERS)
+    # fencing tokens, as docs/recipes.md has them: each holder's is higher
+    assert tokens == sorted(set(tokens))
 
 
 def test_a_lock_of_a_client_that_is_gone(clients: Clients) -> None:

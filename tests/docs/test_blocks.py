@@ -30,6 +30,7 @@ from faaskeeper_client.cli import main
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.serving import GatewayThread
 
+from ..examples.test_quota import deploy
 from ..functions.world import create_storage
 
 ROOT = Path(__file__).parents[2]
@@ -92,12 +93,19 @@ class Place:
 def place(
     cloud: EmbeddedCloud, new_account: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Place]:
-    """A service ``coordination`` with a gateway, one in another account that stands for a ZooKeeper, and the storage of
-    one that is newly deployed, ``coordination-2``."""
+    """A service ``coordination`` with a gateway, one in another account that stands for a ZooKeeper, the storage of one
+    that is newly deployed, ``coordination-2``, and the example ``Quota``."""
     accounts = new_account(), new_account()
     services = [cloud.deploy("coordination", account=account) for account in accounts]
     aws = [BotoAws(session=cloud.session(account)) for account in accounts]
+    aws.append(deploy(cloud, accounts[0], tmp_path_factory.mktemp("quota"))[0])
     session = cloud.session(accounts[0])
+    session.client("dynamodb").create_table(
+        TableName="reports",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
     new = replace(create_storage(session, "new"), name="coordination-2")
     session.client("ssm").put_parameter(Name=f"{PARAMETER_PREFIX}{new.name}", Value=new.to_json(), Type="String")
     with (
@@ -116,6 +124,7 @@ def place(
             client.start()
         clients[0].create("/hello", b"world")
         clients[1].create("/app/config", b"data", makepath=True)
+        clients[1].create("/zookeeper/quota/app/zookeeper_limits", b"count=10,bytes=-1", makepath=True)
         yield Place(directory, services[0], gateway, zookeeper, session, *clients)
         for client in clients:
             client.stop()
@@ -138,7 +147,7 @@ def test_it_works(block: Block, place: Place, capfd: pytest.CaptureFixture[str])
 
 
 def run_python(text: str, block: Block) -> None:
-    """A block that makes constructs is inside a stack, as the text around it says."""
+    """A block that makes constructs is inside a stack, as the text around it says; what is a handler is invoked."""
     names: dict[str, Any] = {}
     if "faaskeeper_cdk" in text:
         stack = Stack(App(), "Mine")
@@ -148,6 +157,8 @@ def run_python(text: str, block: Block) -> None:
         )
         names = {"self": stack, "my_function": function}
     exec(compile(text, f"{block.page}:{block.line}", "exec"), names)
+    if "handler" in names:
+        assert names["handler"]({}, None) is not None
     if isinstance(zk := names.get("zk"), KazooClient):
         zk.stop()
         zk.close()

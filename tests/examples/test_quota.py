@@ -13,14 +13,19 @@ from typing import Any, TypeVar
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_iam as iam
 
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper.storage.aws import Aws, BotoAws
+from faaskeeper.storage.blobs import blob_key
+from faaskeeper.storage.errors import AccessDenied
 from faaskeeper.storage.queues import REQUEST_GROUP
 from faaskeeper_cdk import Tier
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.synthesize import Assembly
 from quota.client import Client, Lease, LeaseLost, Refused
-from quota.parts import Quota
+from quota.parts import Quota, key, lease_key, tenant_key
+from tests.infra.granted import Granted
+from tests.infra.reading import Statement, statements
 from tests.infra.test_review import violations
 
 ROOT = Path(__file__).parents[2]
@@ -40,24 +45,32 @@ def run(work: Awaitable[T]) -> T:
 def deployed(
     cloud: EmbeddedCloud, new_account: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[BotoAws, Quota]:
-    account = new_account()
-    directory = tmp_path_factory.mktemp("quota")
+    return deploy(cloud, new_account(), tmp_path_factory.mktemp("quota"))
+
+
+def deploy(cloud: EmbeddedCloud, account: str, directory: Path) -> tuple[BotoAws, Quota]:
+    """The stack as it is, under its own name."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = cdk.App(outdir=str(directory), context=flags, analytics_reporting=False)
     # without the rule: the emulator is not bootstrapped
     synthesizer = cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=False)
     run_path(str(APP))["QuotaStack"](app, "Quota", synthesizer=synthesizer)
     app.synth()
-    cloud.deploy_assembly(Assembly(directory, "Quota"), "quota", account=account)
+    cloud.deploy_assembly(Assembly(directory, "Quota"), "Quota", account=account)
     session = cloud.session(account)
-    (output,) = session.client("cloudformation").describe_stacks(StackName="quota")["Stacks"][0]["Outputs"]
+    (output,) = session.client("cloudformation").describe_stacks(StackName="Quota")["Stacks"][0]["Outputs"]
     return BotoAws(session=session), Quota(**json.loads(output["OutputValue"]))
+
+
+def fill(stack: cdk.Stack) -> None:
+    """A service, and a role that may use it."""
+    service: Any = run_path(str(APP))["QuotaService"](stack, "Service", name="example", tier=Tier.standard())
+    service.grant_client(iam.Role(stack, "Client", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")))
 
 
 def test_reviewers_find_nothing(tmp_path: Path) -> None:
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
-    stack: Any = run_path(str(APP))["QuotaService"]
-    assert violations(flags, tmp_path, lambda scope: stack(scope, "Service", name="tests", tier=Tier.standard())) == []
+    assert violations(flags, tmp_path, fill) == []
     template = tmp_path / "Test.template.json"
     linted = subprocess.run(
         [Path(sys.executable).with_name("cfn-lint"), "--ignore-checks", "W3005", "--", template],
@@ -66,6 +79,90 @@ def test_reviewers_find_nothing(tmp_path: Path) -> None:
         check=False,
     )
     assert (linted.stdout, linted.returncode) == ("", 0)
+
+
+@pytest.fixture
+def allowed(tmp_path: Path) -> list[Statement]:
+    app = cdk.App(outdir=str(tmp_path), analytics_reporting=False)
+    fill(cdk.Stack(app, "Test"))
+    app.synth()
+    template = json.loads((tmp_path / "Test.template.json").read_text())
+    return [each for each in statements(template) if each.role.startswith("Client")]
+
+
+@pytest.fixture
+def granted(deployed: tuple[BotoAws, Quota], allowed: list[Statement]) -> Granted:
+    """AWS for whoever has ``grant_client`` and nothing else."""
+    return Granted(*deployed, allowed, {"table": ("pk", "sk")})
+
+
+def test_a_client_needs_its_grant_and_nothing_else(
+    deployed: tuple[BotoAws, Quota], granted: Granted, allowed: list[Statement]
+) -> None:
+    _, quota = deployed
+
+    async def work() -> None:
+        async with Client(granted, quota) as client:
+            await client.limit("granted", 3)
+            await client.watch("granted")
+            await client.limit("granted", 4)
+            assert await client.changed() == "granted"
+            lease = await client.acquire("granted", 2, 120.0)
+            await lease.renew()
+            await lease.release()
+            assert await client.report("granted") == {"limit": 4, "leases": {}}
+            with pytest.raises(Refused, match="unknown command"):
+                await client.do("one for the bucket", "granted", lease="x" * 1_000_000)
+
+    run(work())
+    assert granted.refused == []
+    assert granted.allowed == {action for statement in allowed for action in statement.actions}
+
+
+def update(quota: Quota, item: dict[str, Any], attribute: str) -> tuple[str, str, dict[str, Any]]:
+    return (
+        "dynamodb",
+        "update_item",
+        {
+            "TableName": quota.table,
+            "Key": item,
+            "UpdateExpression": "SET #attribute = :value",
+            "ExpressionAttributeNames": {"#attribute": attribute},
+            "ExpressionAttributeValues": {":value": {"S": "forged"}},
+        },
+    )
+
+
+def forbidden(quota: Quota) -> dict[str, tuple[str, str, dict[str, Any]]]:
+    head, report = key("head", "head"), blob_key(quota, "reports", "forged")
+    return {
+        "set a limit or the units in use": update(quota, tenant_key("other"), "state"),
+        "move the head": update(quota, head, "applied"),
+        "forge an answer": update(quota, head, "answers"),
+        "make the head watch": update(quota, head, "watchers"),
+        "declare a lease dead": update(quota, lease_key("other"), "state"),
+        "stop its timers": update(quota, lease_key("other"), "timer"),
+        "count in a tenant": update(quota, tenant_key("other"), "count"),
+        "replace a tenant": ("dynamodb", "put_item", {"TableName": quota.table, "Item": tenant_key("other")}),
+        "delete a tenant": ("dynamodb", "delete_item", {"TableName": quota.table, "Key": tenant_key("other")}),
+        "put a report": ("s3", "put_object", {"Bucket": quota.blobs, "Key": report, "IfNoneMatch": "*"}),
+        "overwrite a message": ("s3", "put_object", {"Bucket": quota.blobs, "Key": blob_key(quota, "messages", "x")}),
+        "take commands away": ("sqs", "receive_message", {"QueueUrl": quota.requests}),
+    }
+
+
+def test_a_client_cannot_go_past_the_committer(deployed: tuple[BotoAws, Quota], granted: Granted) -> None:
+    async def refused(aws: Aws, service: str, operation: str, parameters: dict[str, Any]) -> bool:
+        try:
+            await aws.call(service, operation, **parameters)
+        except AccessDenied:
+            return True
+        return False
+
+    async def work() -> list[str]:
+        return [what for what, call in forbidden(deployed[1]).items() if not await refused(granted, *call)]
+
+    assert run(work()) == []
 
 
 async def acquired(client: Client, tenant: str, units: int, seconds: float = 120.0) -> Lease | None:

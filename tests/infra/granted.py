@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from faaskeeper.protocol.service import Service
+from faaskeeper.protocol.service import Parts
 from faaskeeper.storage.aws import Aws, Response
 from faaskeeper.storage.errors import AccessDenied
 from faaskeeper.storage.keys import KEY_NAMES
@@ -29,14 +29,22 @@ class Request:
 
 
 class Granted:
-    """Refuses what ``statements`` do not allow. ``allowed`` collects the actions of the rest."""
+    """Refuses what ``statements`` do not allow. ``allowed`` collects the actions of the rest. ``tables`` are the fields
+    of ``service`` that name one, with the names of its keys."""
 
-    def __init__(self, aws: Aws, service: Service, statements: Iterable[Statement]) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        service: Parts,
+        statements: Iterable[Statement],
+        tables: Mapping[str, tuple[str, str]] = KEY_NAMES,
+    ) -> None:
         self.allowed: set[str] = set()
         self.refused: list[Request] = []
         self._aws = aws
         self._service = service
         self._statements = list(statements)
+        self._tables = tables
 
     async def call(self, service: str, operation: str, **parameters: Any) -> Response:
         for request in self._requests(service, operation, parameters):
@@ -64,8 +72,8 @@ class Granted:
             yield Request(action, "*", {})
 
     def _of_table(self, action: str, item: dict[str, Any]) -> Request:
-        (role,) = [role for role in KEY_NAMES if getattr(self._service, role) == item["TableName"]]
-        partition, _ = KEY_NAMES[role]
+        (role,) = [role for role in self._tables if getattr(self._service, role) == item["TableName"]]
+        partition, _ = self._tables[role]
         aliases: dict[str, str] = item.get("ExpressionAttributeNames", {})
         values: Values = {}
         if "Key" in item:
@@ -104,7 +112,7 @@ def _allows(statement: Statement, request: Request) -> bool:
 
 def _short(resource: str) -> str:
     """A resource of a template by its last name: ``<ServiceStorageZnodes87AFD1D6.Arn>`` as ``Znodes``."""
-    resource = re.sub(r"^<Service(?:Storage|Queues|Functions)(\w+?)[0-9A-F]{8}\.Arn>", r"\1", resource)
+    resource = re.sub(r"^<Service(?:Storage|Queues|Functions)?(\w+?)[0-9A-F]{8}\.Arn>", r"\1", resource)
     return resource.rsplit(":", 1)[-1]
 
 

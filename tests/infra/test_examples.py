@@ -14,10 +14,12 @@ from typing import Any
 import aws_cdk as cdk
 import cdk_nag
 import pytest
+from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
 
 from examples.app import add_examples
-from faaskeeper_cdk import CoordinationService, EcsGateway, InvalidTask, Tier
+from examples.ec2_instance import Ec2Stack
+from faaskeeper_cdk import CoordinationService, EcsGateway, InvalidTask, Tier, ec2_gateway
 from faaskeeper_client.cli import command_parser
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.synthesize import Assembly
@@ -146,6 +148,36 @@ class TestTask:
         assert lines[-1] == 'ENTRYPOINT ["python", "-m", "faaskeeper_client.cli"]'
         assert "USER 65534" in lines
 
+    @pytest.mark.parametrize(
+        ("options", "platform"),
+        [({}, "linux/amd64"), ({"platform": ecr_assets.Platform.LINUX_ARM64}, "linux/arm64")],
+    )
+    def test_the_image_is_of_the_task_s_platform_whoever_builds_it(
+        self, options: dict[str, Any], platform: str, tmp_path: Path
+    ) -> None:
+        app = cdk.App(outdir=str(tmp_path), analytics_reporting=False)
+        stack = cdk.Stack(app, "Test")
+        service = CoordinationService(stack, "Service", tier=Tier.development(), service_name="tests")
+        task = ecs.FargateTaskDefinition(stack, "Task")
+        EcsGateway(stack, "Gateway", service=service, task_definition=task, **options)
+        app.synth()
+        (image,) = json.loads((tmp_path / "Test.assets.json").read_text())["dockerImages"].values()
+        assert image["source"]["platform"] == platform
+
+    def test_its_logs_are_kept_like_the_functions(self, synthesize: Callable[..., tuple[dict[str, Any], Path]]) -> None:
+        def fill(stack: cdk.Stack) -> None:
+            service = CoordinationService(stack, "Service", tier=Tier.critical(), service_name="tests")
+            EcsGateway(stack, "Gateway", service=service, task_definition=ecs.FargateTaskDefinition(stack, "Task"))
+
+        template, _ = synthesize(fill)
+        own = self.container(template, "faaskeeper")["LogConfiguration"]["Options"]["awslogs-group"]["Ref"]
+        kept = {
+            id: (group["Properties"]["KmsKeyId"], group["Properties"]["RetentionInDays"], group["DeletionPolicy"])
+            for id, group in resources(template, "AWS::Logs::LogGroup").items()
+        }
+        assert len(kept) > 1
+        assert {str(each) for each in kept.values()} == {str(kept[own])}
+
     def test_an_image_can_be_given(self) -> None:
         stack = cdk.Stack()
         service = CoordinationService(stack, "Service", tier=Tier.development(), service_name="tests")
@@ -175,6 +207,21 @@ class TestInstance:
         text = re.sub(r"<[\w:.]+>", "value", self.script(template("ec2")))
         subprocess.run(["bash", "-n"], input=text, text=True, check=True, capture_output=True)
         assert "systemctl enable --now faaskeeper-gateway.service" in text
+
+    def test_a_new_version_of_the_packages_comes_with_a_new_instance(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def instance(directory: Path) -> str:
+            app = cdk.App(outdir=str(directory), analytics_reporting=False)
+            Ec2Stack(app, "ec2")
+            app.synth()
+            (id,) = resources(json.loads((directory / "ec2.template.json").read_text()), "AWS::EC2::Instance")
+            return id
+
+        before = instance(tmp_path / "before")
+        assert instance(tmp_path / "again") == before
+        monkeypatch.setattr(ec2_gateway, "CLIENT", ("faaskeeper",))
+        assert instance(tmp_path / "after") != before
 
     def test_the_unit_starts_a_gateway(self, template: Callable[[str], dict[str, Any]]) -> None:
         (command,) = re.findall(r"^ExecStart=(.*)$", self.script(template("ec2")), re.MULTILINE)

@@ -20,10 +20,9 @@ from faaskeeper_client.cli.commands import Command, CommandFailed, UsageError
 from faaskeeper_client.cli.output import parse_acl
 from faaskeeper_client.cli.transfer import InvalidDocument, TransferError
 from faaskeeper_client.cli.zookeeper import Failed, ServerUnreachable
-from faaskeeper_client.discovery import DEFAULT_SERVICE, DiscoveryError
+from faaskeeper_client.discovery import SERVICE_NAME_VARIABLE, DiscoveryError, default_service
 from faaskeeper_client.listening import Address, ListenError
 
-DEFAULT_SERVER = "127.0.0.1:2181"
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 AddParser = Callable[..., argparse.ArgumentParser]
@@ -81,10 +80,14 @@ def command_parser() -> argparse.ArgumentParser:
 def _add_znode_commands(add_parser: AddParser) -> None:
     endpoint = _endpoint_options()
 
-    def znode_command(name: str, command: Command, help: str, *, takes_path: bool = True) -> argparse.ArgumentParser:
+    def znode_command(
+        name: str, command: Command, help: str, *, takes_path: bool = True, json: bool = True
+    ) -> argparse.ArgumentParser:
         added = add_parser(name, parents=[endpoint], help=help, description=f"{help}.")
         if takes_path:
             added.add_argument("path", type=_path, metavar="PATH")
+        if json:
+            added.add_argument("--json", action="store_true", help="print JSON")
         added.set_defaults(run=serve.with_session(command))
         return added
 
@@ -119,14 +122,14 @@ def _add_znode_commands(add_parser: AddParser) -> None:
         "--acl", type=_acl, action="append", metavar="SCHEME:ID:PERMS", help="such as world:anyone:r; may be repeated"
     )
 
-    rm = znode_command("rm", commands.rm, "delete a znode")
+    rm = znode_command("rm", commands.rm, "delete a znode", json=False)
     rm.add_argument("-r", "--recursive", action="store_true", help="and all below it")
     rm.add_argument("--version", type=_count, default=-1, metavar="N", help="only if the znode has this version")
 
     watch = znode_command("watch", commands.watch, "print what changes at a znode, until Ctrl-C")
     watch.add_argument("-r", "--recursive", action="store_true", help="and below it")
 
-    export = znode_command("export", commands.export, "write a subtree as JSON, with data and ACLs")
+    export = znode_command("export", commands.export, "write a subtree as JSON, with data and ACLs", json=False)
     export.add_argument("--file", type=Path, metavar="FILE", help="instead of standard output")
 
     import_ = znode_command(
@@ -146,7 +149,7 @@ def _add_service_commands(add_parser: AddParser) -> None:
         help="list the sessions of a service and their ephemerals",
         description="List the sessions of a service and their ephemerals.",
     )
-    _add_service(sessions, default=DEFAULT_SERVICE)
+    _add_service(sessions)
     sessions.add_argument("--json", action="store_true", help="print JSON")
     sessions.set_defaults(run=serve.sessions)
 
@@ -155,7 +158,7 @@ def _add_service_commands(add_parser: AddParser) -> None:
         help="tell whether a service works",
         description="Tell whether a service works: head, queues, gateways, sessions. Exit status 1 if it does not.",
     )
-    _add_service(status, default=DEFAULT_SERVICE)
+    _add_service(status)
     status.add_argument(
         "--patience", type=float, default=10.0, metavar="S", help="how long waiting requests may stand still (10)"
     )
@@ -167,7 +170,7 @@ def _add_service_commands(add_parser: AddParser) -> None:
         help="check that the tables of a service fit together",
         description="Read all tables of a service and check that they fit together. Exit status 1 if they do not.",
     )
-    _add_service(verify, default=DEFAULT_SERVICE)
+    _add_service(verify)
     verify.add_argument("--json", action="store_true", help="print JSON")
     verify.set_defaults(run=serve.verify)
 
@@ -176,7 +179,7 @@ def _add_service_commands(add_parser: AddParser) -> None:
         help="fill a new service from recovered tables",
         description="Fill a newly deployed service from tables and a bucket of another. See docs/regions.md.",
     )
-    _add_service(restore, default=DEFAULT_SERVICE)
+    _add_service(restore)
     for table in ("znodes", "sessions", "ledger"):
         restore.add_argument(f"--{table}", required=True, metavar="TABLE", help=f"recovered from the {table} table")
     restore.add_argument("--blobs", required=True, metavar="BUCKET", help="the bucket the service had")
@@ -191,7 +194,7 @@ def _add_service_commands(add_parser: AddParser) -> None:
         help="serve the ZooKeeper protocol in front of a deployed service",
         description="Serve the ZooKeeper protocol in front of a deployed service, until SIGINT or SIGTERM.",
     )
-    _add_service(gateway, default=DEFAULT_SERVICE)
+    _add_service(gateway)
     gateway.set_defaults(run=serve.gateway)
 
     local = add_parser(
@@ -208,9 +211,9 @@ def _add_service_commands(add_parser: AddParser) -> None:
         command.add_argument(
             "--listen",
             type=Address.parse,
-            default=Address.parse(DEFAULT_SERVER),
+            default=serve.DEFAULT_SERVER,
             metavar="HOST:PORT",
-            help=f"where ZooKeeper clients connect to ({DEFAULT_SERVER})",
+            help=f"where ZooKeeper clients connect to ({serve.DEFAULT_SERVER})",
         )
         command.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak TLS with this certificate (PEM)")
         command.add_argument("--tls-key", type=Path, metavar="FILE", help="and this key")
@@ -235,7 +238,7 @@ def _add_dead_letters(add_parser: AddParser) -> None:
             which = action.add_mutually_exclusive_group(required=True)
             which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as listed")
             which.add_argument("--all", action="store_true", help="all there are; with redrive: all timers")
-        _add_service(action, default=DEFAULT_SERVICE)
+        _add_service(action)
         action.add_argument("--json", action="store_true", help="print JSON")
         action.set_defaults(run=serve.dead_letters)
 
@@ -246,23 +249,28 @@ def _endpoint_options() -> argparse.ArgumentParser:
     where.add_argument(
         "--server",
         type=_servers,
-        default=_servers(DEFAULT_SERVER),
         metavar="HOST:PORT[,...]",
-        help=f"a gateway, or any ZooKeeper ({DEFAULT_SERVER})",
+        help=f"a gateway, or any ZooKeeper ({serve.DEFAULT_SERVER})",
     )
-    where.add_argument("--service", metavar="NAME", help="a deployed service, through a gateway of this command's own")
+    where.add_argument(
+        "--service",
+        metavar="NAME",
+        help=f"a deployed service, through a gateway of this command's own; ${SERVICE_NAME_VARIABLE} without --server",
+    )
     parser.add_argument("--region", help="AWS region of the service; the environment's if not given")
     parser.add_argument(
         "--auth", action="append", default=[], metavar="USER:PASSWORD", help="for the digest scheme; may be repeated"
     )
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="how long to try to connect (10)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
-def _add_service(parser: argparse.ArgumentParser, default: str) -> None:
+def _add_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--service", default=default, metavar="NAME", help=f"name the service was deployed with ({default})"
+        "--service",
+        default=default_service(),
+        metavar="NAME",
+        help=f"name the service was deployed with (${SERVICE_NAME_VARIABLE}, or %(default)s)",
     )
     parser.add_argument("--region", help="AWS region; the environment's if not given")
 

@@ -1,6 +1,6 @@
 """The commands that work on znodes. Each gets the parsed options and a session.
 
-All raise Failed and ServerUnreachable, and UsageError where options do not go together.
+All raise Failed and ServerUnreachable, UsageError where options do not go together, and CommandFailed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class UsageError(Exception):
 
 
 class CommandFailed(Exception):
-    """Something that the command needs is not there; the message says what."""
+    """The command cannot do it; the message says why."""
 
 
 def ls(options: Options, zookeeper: ZooKeeper) -> None:
@@ -152,11 +152,11 @@ def create(options: Options, zookeeper: ZooKeeper) -> None:
 
 
 def rm(options: Options, zookeeper: ZooKeeper) -> None:
+    if options.path in paths.SPECIAL_PATHS:
+        raise CommandFailed(f"{options.path}: not deleted, nor what is below it: every server has this znode")
     if not options.recursive:
         zookeeper.call(zk.delete(options.path, options.version))
         return
-    if options.path in paths.SPECIAL_PATHS:
-        raise Failed(Code.BAD_ARGUMENTS, options.path)
     if options.version != -1:
         raise UsageError("rm: --version is of one znode, --recursive of many")
     below = [found.path for found in walk(zookeeper, options.path)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Generator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from faaskeeper_client.cli.commands import Command, CommandFailed, Options, UsageError
 from faaskeeper_client.cli.output import show_json, show_lines
 from faaskeeper_client.cli.zookeeper import ZooKeeper
+from faaskeeper_client.discovery import SERVICE_NAME_VARIABLE
 from faaskeeper_client.listening import Address, check_free, tls_context
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from faaskeeper.protocol.service import Service
     from faaskeeper.storage.aws import BotoAws
+
+DEFAULT_SERVER = Address.parse("127.0.0.1:2181")
 
 # boto3 and what imports it are loaded where they are needed: most commands get along without
 
@@ -39,15 +43,16 @@ def with_session(command: Command) -> Callable[[Options], None]:
 
 @contextmanager
 def _endpoint(options: Options) -> Generator[list[Address]]:
-    if options.service is None:
-        yield options.server
+    name = options.service or (None if options.server else os.environ.get(SERVICE_NAME_VARIABLE))
+    if not name:
+        yield options.server or [DEFAULT_SERVER]
         return
     from faaskeeper.storage.aws import BotoAws
     from faaskeeper_client.discovery import find_service
     from faaskeeper_client.serving import GatewayThread
 
     logging.getLogger("faaskeeper_client").setLevel(logging.ERROR)
-    service = find_service(options.service, region=options.region)
+    service = find_service(name, region=options.region)
     with closing(BotoAws(options.region)) as aws, GatewayThread(aws, service) as thread:
         yield [thread.address]
 

@@ -116,12 +116,11 @@ def create(
 ) -> Call[tuple[str, Stat]]:
     """``flags`` as in org.apache.zookeeper.CreateMode; ``ttl`` in ms."""
     body = ustring(path) + buffer(data) + vector(acl(entry) for entry in entries) + INT32.pack(flags)
-    op = Op.CREATE_TTL if ttl else Op.CREATE_CONTAINER if flags == CONTAINER else Op.CREATE2
+    op = Op.CREATE_TTL if ttl else Op.CREATE_CONTAINER if flags == _CONTAINER else Op.CREATE2
     return Call(op, path, body + INT64.pack(ttl) if ttl else body, lambda reply: (reply.ustring() or "", _stat(reply)))
 
 
-EPHEMERAL, SEQUENTIAL, CONTAINER, TTL = 1, 2, 4, 5
-TTL_SEQUENTIAL = 6
+_CONTAINER = 4
 
 
 def set_data(path: str, data: bytes | None, version: int = -1) -> Call[Stat]:

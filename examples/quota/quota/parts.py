@@ -12,6 +12,8 @@ from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.primitives import AtomicCounter, AtomicSet, Heartbeat
 
 VARIABLE = "QUOTA_SERVICE"
+CLIENTS_OWN = {"clients": ("count",), "tenant#*": ("watchers",), "lease#*": ("beat", "timeout")}
+"""What clients write themselves: attributes, by partition. No item of such a partition has another meaning for one."""
 
 
 @dataclass(frozen=True, slots=True)
