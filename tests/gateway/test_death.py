@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from faaskeeper.storage.aws import BotoAws
-from faaskeeper.storage.errors import AccessDenied, NotFound
+from faaskeeper.storage.errors import AccessDenied, NotFound, Unavailable
 from faaskeeper.storage.primitives.heartbeat import DEAD
 from faaskeeper.storage.queues import list_gateways, reply_queue_url
 from faaskeeper.storage.sessions import read_gateway
 
 from .ensemble import Served, ensemble, eventually, run, true
-from .wire import CHILDREN, CLOSE, DELETED, EPHEMERAL, NO_NODE, OK, PATIENCE, Zk
+from .wire import CHILDREN, CLOSE, DELETED, EPHEMERAL, NO_NODE, OK, PATIENCE, SEQUENTIAL, Zk
 
 TIMEOUT = 4.0
 """The shortest session timeout, in seconds."""
@@ -231,6 +231,37 @@ def test_a_gateway_that_loses_its_queue_begins_anew(aws: BotoAws) -> None:
             await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
             again = await zk.resume(served.port)
             assert (await again.set("/lock", b"x")).error == OK
+
+    run(scenario())
+
+
+def test_a_machine_that_sleeps_while_it_sends(aws: BotoAws) -> None:
+    """For longer than SQS remembers what it was sent, and before it hears that SQS has it."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            await zk.create("/q")
+            id = served.gateway.id
+            sent: list[str] = []
+
+            async def forget(operation: str, parameters: dict[str, Any]) -> None:
+                if parameters.get("MessageDeduplicationId") in sent:
+                    parameters["MessageDeduplicationId"] += "-forgotten"
+
+            async def fall_asleep(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message" and not sent:
+                    sent.append(parameters["MessageDeduplicationId"])
+                    served.ahead += 360
+                    raise Unavailable("sqs", operation, "ConnectionClosedError")
+
+            served.tap.before, served.tap.after = forget, fall_asleep
+            with pytest.raises(ConnectionError):
+                await zk.create("/q/n-", flags=SEQUENTIAL)
+            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            again = await zk.resume(served.port)
+            assert (await again.children("/q")).names == ["n-0000000000"]
 
     run(scenario())
 

@@ -90,7 +90,7 @@ class Gateway:
         self.watches = Watches(self._unwatched)
         self.bulk = Bounded(self.aws, _MOST_BULK)
         self._lasting: WeakValueDictionary[tuple[Kind, str], asyncio.Lock] = WeakValueDictionary()
-        self.outbox = Outbox(self.aws, self.service, self.id, self.entropy)
+        self.outbox = Outbox(self.aws, self.service, self.id, self.entropy, self.clock)
         self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
         self.liveness = Liveness(self.aws, self.service, self.id, self.clock)
         self.sessions = Sessions(self.clock, self.liveness.release)

@@ -41,9 +41,11 @@ class _Sent:
 
 class Outbox:
     """One gateway's requests. One message is under way at a time, so that none can overtake another; what comes
-    meanwhile goes into the next."""
+    meanwhile goes into the next. ``clock`` gives seconds and goes on while the machine sleeps."""
 
-    def __init__(self, aws: Aws, service: Service, gateway: str, entropy: random.Random) -> None:
+    def __init__(
+        self, aws: Aws, service: Service, gateway: str, entropy: random.Random, clock: Callable[[], float]
+    ) -> None:
         self._aws = aws
         self._service = service
         self._gateway = gateway
@@ -51,6 +53,7 @@ class Outbox:
         self._unanswered: dict[int, _Sent] = {}
         self._wake = asyncio.Event()
         self._entropy = entropy
+        self._clock = clock
         self._messages = 0
 
     def __len__(self) -> int:
@@ -112,7 +115,8 @@ class Outbox:
     async def _send(self, taken: list[_Sent], body: str) -> None:
         self._messages += 1
         try:
-            await send_request(self._aws, self._service, body, f"{self._gateway}-{self._messages}", seconds=_GIVE_UP)
+            number = f"{self._gateway}-{self._messages}"
+            await send_request(self._aws, self._service, body, number, seconds=_GIVE_UP, clock=self._clock)
         except AwsError as error:
             logger.warning("%d requests could not be sent: %s", len(taken), error)
             # nothing of a connection may overtake what it sent before

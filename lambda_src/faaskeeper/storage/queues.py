@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from faaskeeper.protocol.messages import InvalidMessage
 from faaskeeper.protocol.service import Parts
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import blob_key, read_blob, write_blob
+from faaskeeper.storage.clock import boot_time
 from faaskeeper.storage.errors import NotFound, TooLarge
 from faaskeeper.storage.retry import repeat
 
@@ -33,11 +35,20 @@ def reply_queue_url(service: Parts, gateway: str) -> str:
     return f"{service.requests.rsplit('/', 1)[0]}/{reply_queue_name(service, gateway)}"
 
 
-async def send_request(aws: Aws, service: Parts, body: str, deduplication_id: str, *, seconds: float) -> int:
+async def send_request(
+    aws: Aws,
+    service: Parts,
+    body: str,
+    deduplication_id: str,
+    *,
+    seconds: float,
+    clock: Callable[[], float] = boot_time,
+) -> int:
     """Sends ``body`` until SQS has it, for at most ``seconds``; returns its SequenceNumber.
 
     Every try is byte-identical and carries the same deduplication id, so SQS keeps one; ``seconds`` must stay
-    well below the five minutes for which SQS remembers it.
+    well below the five minutes for which SQS remembers it (its deduplication interval), by a ``clock`` that goes on
+    while the machine sleeps, as SQS's does.
     """
     fitting = await _check_in(aws, service, body)
     response = await repeat(
@@ -50,6 +61,7 @@ async def send_request(aws: Aws, service: Parts, body: str, deduplication_id: st
             MessageDeduplicationId=deduplication_id,
         ),
         seconds=seconds,
+        clock=clock,
     )
     return int(response.get("SequenceNumber", 0))
 
