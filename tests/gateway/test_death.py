@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper.protocol.messages import ReplyMessage, encode_reply
+from faaskeeper.storage.aws import BotoAws, Response
+from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.errors import AccessDenied, NotFound, Unavailable
 from faaskeeper.storage.primitives.heartbeat import DEAD
 from faaskeeper.storage.queues import list_gateways, reply_queue_url
@@ -224,13 +226,52 @@ def test_a_gateway_that_loses_its_queue_begins_anew(aws: BotoAws) -> None:
             await zk.create("/lock", flags=EPHEMERAL)
             id = served.gateway.id
             url = reply_queue_url(whole.stage.service, id)
-            # what is no reply is dropped, and ends the long poll
-            await aws.call("sqs", "send_message", QueueUrl=url, MessageBody="no reply")
+            # ends the long poll
+            await aws.call("sqs", "send_message", QueueUrl=url, MessageBody=encode_reply(ReplyMessage(0, 0)))
             await aws.call("sqs", "delete_queue", QueueUrl=url)
             await zk.until_closed()
             await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
             again = await zk.resume(served.port)
             assert (await again.set("/lock", b"x")).error == OK
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("lost", ["the message", "what it names"])
+def test_the_reply_to_an_attachment_that_cannot_be_read(aws: BotoAws, lost: str) -> None:
+    """Its session is attached to a gateway that does not know it, and ends all the same when its client is gone."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk, other = await one.connect(lasts=4000), await one.connect(lasts=40_000)
+            await zk.create("/lock", flags=EPHEMERAL)
+            await other.exists("/lock", watch=True)
+            await zk.hang_up()
+            body = "no reply" if lost == "the message" else f"claim:{blob_key(whole.stage.service, 'messages', 'a' * 32)}"
+
+            def spoil(operation: str, response: Response) -> Response:
+                messages = [{**message, "Body": body} for message in response.get("Messages", [])]
+                return {**response, "Messages": messages} if messages else response
+
+            two.tap.answer = spoil
+            with pytest.raises(ConnectionError):
+                await zk.resume(two.port, lasts=4000)
+            two.tap.answer = lambda operation, response: response
+            assert not other.events
+            await other.event(DELETED, "/lock")
+
+    run(scenario())
+
+
+def test_replies_are_kept_as_long_as_sqs_can(aws: BotoAws) -> None:
+    """A gateway may stand still for long and live on."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            url = reply_queue_url(whole.stage.service, (await whole.gateway()).gateway.id)
+            kept = await aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
+            assert kept["Attributes"]["MessageRetentionPeriod"] == "1209600"
 
     run(scenario())
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from faaskeeper.protocol.messages import InvalidMessage, ReplyMessage, decode_reply
+from faaskeeper.protocol.messages import ReplyMessage, decode_reply
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError, NotFound
@@ -22,6 +22,8 @@ _LONG_POLL = 20
 """Seconds; the most that SQS waits."""
 _VISIBILITY = 2
 """Seconds for which messages stay away whose receipt was not answered. Those that are at work may come again."""
+_RETENTION = 14 * 24 * 3600
+"""Seconds; the most that SQS keeps a message. An attachment whose reply is lost makes a session that nobody knows."""
 _PAUSE_AFTER_ERROR = 1.0
 
 
@@ -49,14 +51,16 @@ class Inbox:
                 Attributes={
                     "ReceiveMessageWaitTimeSeconds": str(_LONG_POLL),
                     "VisibilityTimeout": str(_VISIBILITY),
-                    "MessageRetentionPeriod": "600",
+                    "MessageRetentionPeriod": str(_RETENTION),
                 },
             )
         )
         self._url = response["QueueUrl"]
 
     async def run(self) -> None:
-        """Receives until cancelled."""
+        """Receives until cancelled. Raises NotFound when the queue is gone; that, InvalidMessage or
+        IncompatibleVersion when a reply cannot be read: it may have attached sessions, so the gateway must not live on
+        as if it had not."""
         while True:
             try:
                 response = await self._aws.call(
@@ -86,14 +90,10 @@ class Inbox:
             logger.info("reply queue %s stays for the janitor: %s", self._name, error)
 
     async def _decoded(self, received: list[dict[str, Any]]) -> list[ReplyMessage]:
-        messages: list[ReplyMessage] = []
-        for message in received:
-            try:
-                body = await _surely(lambda message=message: check_out(self._aws, self._service, message["Body"]))
-                messages.append(decode_reply(body))
-            except (InvalidMessage, NotFound) as error:
-                logger.error("reply %s is dropped: %s", message["MessageId"], error)
-        return messages
+        return [
+            decode_reply(await _surely(lambda body=message["Body"]: check_out(self._aws, self._service, body)))
+            for message in received
+        ]
 
     def _delete(self, received: list[dict[str, Any]]) -> None:
         """Beside the handling: a message that comes again does no harm, and a gateway that dies needs none."""
