@@ -248,7 +248,8 @@ def test_the_reply_to_an_attachment_that_cannot_be_read(aws: BotoAws, lost: str)
             await zk.create("/lock", flags=EPHEMERAL)
             await other.exists("/lock", watch=True)
             await zk.hang_up()
-            body = "no reply" if lost == "the message" else f"claim:{blob_key(whole.stage.service, 'messages', 'a' * 32)}"
+            missing = blob_key(whole.stage.service, "messages", "a" * 32)
+            body = "no reply" if lost == "the message" else f"claim:{missing}"
 
             def spoil(operation: str, response: Response) -> Response:
                 messages = [{**message, "Body": body} for message in response.get("Messages", [])]

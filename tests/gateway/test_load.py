@@ -22,8 +22,10 @@ from .wire import (
     DELETED,
     GET,
     MULTI,
+    NO_NODE,
     OK,
     SET,
+    SET_ACL,
     Reply,
     Zk,
     creation,
@@ -88,6 +90,31 @@ def test_a_multi_as_large_as_a_frame(aws: BotoAws) -> None:
             assert (await zk.call(MULTI, raw.multi(*parts))).error == OK
             assert len((await zk.children("/")).names) == 33
             assert (await zk.get("/n31")).data == b"x" * 32_000
+
+    run(scenario())
+
+
+def test_many_requests_that_are_large_by_their_acls(aws: BotoAws) -> None:
+    """Together they are more than the sequencer takes in a message; nothing of them is lost, and nobody else's."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk, other = await served.connect(), await served.connect()
+            acl = raw.acl((31, "digest", "u:" + "x" * LARGE))
+            gathered = asyncio.Event()
+
+            async def gather(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message":
+                    await gathered.wait()
+
+            served.tap.before = gather
+            futures = [zk.send(SET_ACL, string("/none") + acl + int32(-1)) for _ in range(10)]
+            theirs = other.send(CREATE, creation("/theirs"))
+            await eventually(lambda: true(len(served.gateway.outbox) == 11), "all are in the outbox")
+            gathered.set()
+            assert [(await patiently(future)).error for future in futures] == [NO_NODE] * 10
+            assert (await patiently(theirs)).error == OK
 
     run(scenario())
 

@@ -8,9 +8,10 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
-from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, encode_first
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError, Unavailable
@@ -103,14 +104,9 @@ class Outbox:
         self._fail(list(self._unanswered.values()), "the gateway stops")
 
     def _next_message(self) -> tuple[list[_Sent], str]:
-        taken: list[_Sent] = []
-        size = 0
-        while self._waiting and len(taken) < MOST_REQUESTS:
-            size += _size(self._waiting[0].request.operation)
-            if taken and size > MOST_BYTES:
-                break
-            taken.append(self._waiting.popleft())
-        return taken, encode_requests(RequestMessage(self._gateway, tuple(sent.request for sent in taken)))
+        waiting = (sent.request for sent in islice(self._waiting, MOST_REQUESTS))
+        body, count = encode_first(self._gateway, waiting, MOST_BYTES)
+        return [self._waiting.popleft() for _ in range(count)], body
 
     async def _send(self, taken: list[_Sent], body: str) -> None:
         self._messages += 1
@@ -136,14 +132,3 @@ class Outbox:
 
 def _connection(sent: _Sent) -> tuple[int, int]:
     return sent.request.principal.session, sent.request.principal.epoch
-
-
-def _size(operation: Operation) -> int:
-    """Bytes that the operation takes in a message, roughly and rather too many."""
-    parts = getattr(operation, "operations", None)
-    if parts is not None:
-        return 200 + sum(_size(part) for part in parts)
-    data = getattr(operation, "data", None)
-    length = len(data) if isinstance(data, bytes) else 0
-    acl = getattr(operation, "acl", ())
-    return 300 + 6 * len(getattr(operation, "path", "")) + length * 4 // 3 + 100 * len(acl)

@@ -21,7 +21,8 @@ MOST_BYTES = 900_000
 """Of a message's body; SQS takes 1 MiB."""
 _CLAIM = "claim:"
 _MOST_CLAIMED = 8_000_000
-"""Bytes of a message in the bucket: a frame of 1 MiB, of which each byte takes six at most."""
+"""Bytes of a message in the bucket: a frame of 1 MiB, of which each byte takes six at most, with the credentials of
+its connection. Requests share a message only within MOST_BYTES."""
 MOST_DELAY = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
