@@ -29,7 +29,7 @@ from faaskeeper.storage.znodes import (
 )
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Blob, EventKind
-from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, Multi, Operation, SetData
+from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, ListChildren, Multi, Operation, SetData
 
 from .stage import COMMIT, Counting, Failing, Gateway, Stage, calls, create, run
 
@@ -414,6 +414,21 @@ class TestGroupCommit:
             assert node is not None
             assert (node.data, node.version) == (b"1", 1)
             assert await stage.children("/a") == []
+
+        run(scenario())
+
+    def test_large_listings_do_not_add_up(self, aws: BotoAws) -> None:
+        """To a reply that is larger than its gateway reads."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            await stage.do(client, Multi((create("/p"), *(create(f"/p/{number}") for number in range(300)))))
+            sent = await stage.send(client.gateway, *[(client, ListChildren("/p"))] * 3, (client, create("/q")))
+            await stage.drain()
+            replies = await stage.replies(client.gateway, 3)
+            answered = sorted(tuple(number for number, _ in reply.outcomes) for reply in replies)
+            assert answered == [(sent[0],), (sent[1],), (sent[2], sent[3])]
 
         run(scenario())
 

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from faaskeeper.protocol.messages import ReplyMessage, encode_reply
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.errors import AccessDenied
+from faaskeeper.storage.queues import send_reply
 from faaskeeper.storage.sessions import read_gateway
+from faaskeeper.znode.errors import Code
+from faaskeeper.znode.operations import Outcome
 from faaskeeper_client.gateway import connection, observer
 from tests.wire import raw
 from tests.wire.raw import int32, string
@@ -115,6 +119,22 @@ def test_many_requests_that_are_large_by_their_acls(aws: BotoAws) -> None:
             gathered.set()
             assert [(await patiently(future)).error for future in futures] == [NO_NODE] * 10
             assert (await patiently(theirs)).error == OK
+
+    run(scenario())
+
+
+def test_a_reply_that_is_larger_than_any_request(aws: BotoAws) -> None:
+    """A listing of many long names, for whoever asked; all that its gateway has besides goes on."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            listing = Outcome(Code.OK, 1, names=tuple(f"{number:03}" + "x" * 100_000 for number in range(100)))
+            reply = encode_reply(ReplyMessage(1, 1, ((1, listing),)))
+            await send_reply(aws, whole.stage.service, served.gateway.id, reply)
+            await eventually(lambda: true(served.tap.calls["get_object"] > 0), "it is read")
+            assert (await zk.create("/x")).error == OK
 
     run(scenario())
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from faaskeeper.protocol.messages import ReplyMessage, decode_reply
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.aws import MOST_OBJECT_BYTES, Aws
 from faaskeeper.storage.errors import AwsError, NotFound
 from faaskeeper.storage.queues import check_out, reply_queue_name
 from faaskeeper.storage.retry import repeat
@@ -90,10 +90,11 @@ class Inbox:
             logger.info("reply queue %s stays for the janitor: %s", self._name, error)
 
     async def _decoded(self, received: list[dict[str, Any]]) -> list[ReplyMessage]:
-        return [
-            decode_reply(await _surely(lambda body=message["Body"]: check_out(self._aws, self._service, body)))
-            for message in received
-        ]
+        return [decode_reply(await _surely(lambda body=message["Body"]: self._check_out(body))) for message in received]
+
+    async def _check_out(self, body: str) -> str:
+        # nobody but the service's own functions may send replies, and a listing may be large
+        return await check_out(self._aws, self._service, body, MOST_OBJECT_BYTES)
 
     def _delete(self, received: list[dict[str, Any]]) -> None:
         """Beside the handling: a message that comes again does no harm, and a gateway that dies needs none."""

@@ -21,8 +21,8 @@ MOST_BYTES = 900_000
 """Of a message's body; SQS takes 1 MiB."""
 _CLAIM = "claim:"
 _MOST_CLAIMED = 8_000_000
-"""Bytes of a message in the bucket: a frame of 1 MiB, of which each byte takes six at most, with the credentials of
-its connection. Requests share a message only within MOST_BYTES."""
+"""Bytes of requests in the bucket: a frame of 1 MiB, of which each byte takes six at most, with the credentials of its
+connection. Requests share a message only within MOST_BYTES."""
 MOST_DELAY = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
@@ -83,9 +83,9 @@ async def _check_in(aws: Aws, service: Parts, body: str) -> str:
     return f"{_CLAIM}{key}"
 
 
-async def check_out(aws: Aws, service: Parts, body: str) -> str:
+async def check_out(aws: Aws, service: Parts, body: str, most: int = _MOST_CLAIMED) -> str:
     """What was sent, of a message's body as it was received. Raises NotFound for a claim nobody keeps any more, and
-    InvalidMessage for one that nobody can have made."""
+    InvalidMessage for one that nobody can have made, or of more than ``most`` bytes."""
     if not body.startswith(_CLAIM):
         return body
     key = body.removeprefix(_CLAIM)
@@ -93,8 +93,8 @@ async def check_out(aws: Aws, service: Parts, body: str) -> str:
         raise InvalidMessage(f"{key[:200]!r} is no message")
     try:
         content = await read_blob(aws, service, key)
-        if len(content) > _MOST_CLAIMED:
-            raise InvalidMessage(f"{key} has {len(content)} bytes, {_MOST_CLAIMED} at most")
+        if len(content) > most:
+            raise InvalidMessage(f"{key} has {len(content)} bytes, {most} at most")
         return content.decode()
     except (TooLarge, UnicodeDecodeError) as error:
         raise InvalidMessage(f"{key}: {error}") from error
