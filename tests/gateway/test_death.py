@@ -189,6 +189,28 @@ async def declare(service: Any, aws: BotoAws, gateway: str) -> None:
     )
 
 
+def test_a_gateway_that_begins_anew_leaves_nothing_behind(aws: BotoAws) -> None:
+    """Such as requests that take back its watches, which nobody sends any more."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            await zk.add_watch("/", recursive=True)
+            await zk.create("/lock", flags=EPHEMERAL)
+            id = served.gateway.id
+            await declare(whole.stage.service, aws, id)
+            await zk.until_closed()
+            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            await eventually(lambda: true(not unwatching()), "no task is left")
+
+    def unwatching() -> list[str]:
+        names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+        return [name for name in names if name == "Gateway._unwatch"]
+
+    run(scenario())
+
+
 def test_a_client_that_comes_while_its_gateway_begins_anew_is_not_left_waiting(aws: BotoAws) -> None:
     """What it would wait for is the old gateway's. Clients come back as soon as they are dropped."""
 

@@ -56,6 +56,7 @@ class Outbox:
         self._entropy = entropy
         self._clock = clock
         self._messages = 0
+        self._closed = False
 
     def __len__(self) -> int:
         """Requests without an outcome."""
@@ -68,6 +69,9 @@ class Outbox:
         number = self._entropy.getrandbits(62)
         loop = asyncio.get_running_loop()
         sent = _Sent(Request(principal, number, operation), loop.create_future(), loop.time(), note)
+        if self._closed:
+            self._fail([sent], "the gateway stopped")
+            return sent.outcome
         self._waiting.append(sent)
         self._unanswered[number] = sent
         self._wake.set()
@@ -100,6 +104,8 @@ class Outbox:
                 await self._send(*self._next_message())
 
     def close(self) -> None:
+        """Fails what waits, and whatever is submitted from now on: nobody would send it."""
+        self._closed = True
         self._waiting.clear()
         self._fail(list(self._unanswered.values()), "the gateway stops")
 
