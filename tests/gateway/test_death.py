@@ -299,6 +299,17 @@ def test_replies_are_kept_as_long_as_sqs_can(aws: BotoAws) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("key", ["", "arn:aws:kms:us-east-1:123456789012:key/6e1ae2f2-9d1c-4f8e-8d0d-3c5f2c0a7e11"])
+def test_replies_are_encrypted_as_all_else_is(aws: BotoAws, key: str) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws, encryption_key=key) as whole:
+            url = reply_queue_url(whole.stage.service, (await whole.gateway()).gateway.id)
+            made = await aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
+            assert made["Attributes"].get("KmsMasterKeyId", "") == key
+
+    run(scenario())
+
+
 def test_a_machine_that_sleeps_while_it_sends(aws: BotoAws) -> None:
     """For longer than SQS remembers what it was sent, and before it hears that SQS has it."""
 

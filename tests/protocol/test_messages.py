@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from faaskeeper.protocol.messages import (
     Principal,
@@ -14,6 +15,7 @@ from faaskeeper.protocol.messages import (
     encode_first,
     encode_reply,
 )
+from faaskeeper.protocol.service import Service
 from faaskeeper.znode.model import OPEN_ACL, Acl
 from faaskeeper.znode.operations import Create, Delete, Multi, Operation, SetAcl
 
@@ -23,6 +25,13 @@ def test_a_sequencer_that_does_not_say_when_a_session_last_left() -> None:
     document = json.loads(encode_reply(ReplyMessage(zxid=7, base=5, detached_at=3)))
     del document["detached_at"]
     assert decode_reply(json.dumps(document)) == ReplyMessage(zxid=7, base=5, detached_at=7)
+
+
+def test_a_service_that_was_described_without_its_key() -> None:
+    described = Service(*(["x"] * 10), encryption_key="arn:aws:kms:us-east-1:123456789012:key/k")
+    document = json.loads(described.to_json())
+    del document["encryption_key"]
+    assert Service.from_json(json.dumps(document)) == replace(described, encryption_key="")
 
 
 def test_a_message_ends_before_it_is_too_large() -> None:

@@ -43,17 +43,15 @@ class Inbox:
 
     async def open(self) -> None:
         """Creates the queue. Raises AwsError."""
+        attributes = {
+            "ReceiveMessageWaitTimeSeconds": str(_LONG_POLL),
+            "VisibilityTimeout": str(_VISIBILITY),
+            "MessageRetentionPeriod": str(_RETENTION),
+        }
+        if self._service.encryption_key:
+            attributes["KmsMasterKeyId"] = self._service.encryption_key
         response = await repeat(
-            lambda: self._aws.call(
-                "sqs",
-                "create_queue",
-                QueueName=self._name,
-                Attributes={
-                    "ReceiveMessageWaitTimeSeconds": str(_LONG_POLL),
-                    "VisibilityTimeout": str(_VISIBILITY),
-                    "MessageRetentionPeriod": str(_RETENTION),
-                },
-            )
+            lambda: self._aws.call("sqs", "create_queue", QueueName=self._name, Attributes=attributes)
         )
         self._url = response["QueueUrl"]
 
