@@ -15,6 +15,7 @@ from faaskeeper.storage.errors import AccessDenied, NotFound, Unavailable
 from faaskeeper.storage.primitives.heartbeat import DEAD
 from faaskeeper.storage.queues import list_gateways, reply_queue_url
 from faaskeeper.storage.sessions import read_gateway
+from faaskeeper_client.gateway import gateway
 
 from .ensemble import Served, ensemble, eventually, run, true
 from .wire import CHILDREN, CLOSE, DELETED, EPHEMERAL, NO_NODE, OK, PATIENCE, SEQUENTIAL, Zk
@@ -281,6 +282,38 @@ def test_the_reply_to_an_attachment_that_cannot_be_read(aws: BotoAws, lost: str)
             with pytest.raises(ConnectionError):
                 await zk.resume(two.port, lasts=4000)
             two.tap.answer = lambda operation, response: response
+            assert not other.events
+            await other.event(DELETED, "/lock")
+
+    run(scenario())
+
+
+def test_the_reply_to_an_attachment_that_never_comes(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when somebody has taken it from the queue."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(gateway, "_LONGEST_WITHOUT_OUTCOME", 1.0)
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk, other = await one.connect(lasts=4000), await one.connect(lasts=40_000)
+            await zk.create("/lock", flags=EPHEMERAL)
+            await other.exists("/lock", watch=True)
+            await zk.hang_up()
+            taken: set[str] = set()
+            takes = True
+
+            def take(operation: str, response: Response) -> Response:
+                messages = response.get("Messages", [])
+                if takes:
+                    taken.update(message["MessageId"] for message in messages)
+                return {**response, "Messages": [each for each in messages if each["MessageId"] not in taken]}
+
+            two.tap.answer = take
+            resuming = asyncio.create_task(zk.resume(two.port, lasts=4000))
+            await eventually(lambda: true(bool(taken)), "the reply is taken")
+            takes = False
+            with pytest.raises(ConnectionError):
+                await resuming
             assert not other.events
             await other.event(DELETED, "/lock")
 

@@ -90,9 +90,17 @@ class Outbox:
 
         Not so what attaches sessions: one that is attached after all would never be expired. Its client goes away.
         """
-        limit = asyncio.get_running_loop().time() - older_than
-        waiting = [sent for sent in self._unanswered.values() if sent.since < limit]
+        waiting = self._older(older_than)
         self._fail([sent for sent in waiting if not isinstance(sent.request.operation, _ATTACH)], "no outcome came")
+
+    def attaching(self, older_than: float) -> set[int]:
+        """Sessions whose attachment has waited for an outcome for more than ``older_than`` seconds."""
+        waiting = self._older(older_than)
+        return {sent.request.principal.session for sent in waiting if isinstance(sent.request.operation, _ATTACH)}
+
+    def _older(self, seconds: float) -> list[_Sent]:
+        limit = asyncio.get_running_loop().time() - seconds
+        return [sent for sent in self._unanswered.values() if sent.since < limit]
 
     async def run(self) -> None:
         """Sends until cancelled. Raises Unavailable when it cannot be known whether SQS has a message: sessions may
