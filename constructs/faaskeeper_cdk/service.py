@@ -83,6 +83,7 @@ class CoordinationService(ServiceMetrics, Construct):
             inline_limit=self.tier.inline_limit,
             blob_limit=self.tier.blob_limit,
             super_digest=super_digest,
+            encryption_key=self.encryption_key.key_arn if self.encryption_key else "",
         )
         self.functions = Functions(
             self,

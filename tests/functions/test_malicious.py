@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from faaskeeper.functions.asking import ask
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaper import look_at
 from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
@@ -335,6 +336,19 @@ def test_more_requests_than_a_gateway_sends(aws: BotoAws) -> None:
         (outcome,) = await stage.do(client, create("/x"))
         assert outcome.code is Code.OK
         assert len(await stage.quarantined()) == 1
+
+    run(scenario())
+
+
+def test_containers_with_names_as_long_as_they_can_be(aws: BotoAws) -> None:
+    """Their reaping is asked for in messages that the sequencer takes."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        reaped = [(0, Reap(f"/{number}" + "ÿ" * 150_000, 1, 1, 1)) for number in range(10)]
+        await ask(aws, stage.service, reaped)
+        await stage.drain()
+        assert await stage.quarantined() == []
 
     run(scenario())
 

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from faaskeeper.storage.aws import BotoAws
-from faaskeeper.storage.errors import AccessDenied, NotFound
+from faaskeeper.protocol.messages import ReplyMessage, encode_reply
+from faaskeeper.storage.aws import BotoAws, Response
+from faaskeeper.storage.blobs import blob_key
+from faaskeeper.storage.errors import AccessDenied, NotFound, Unavailable
 from faaskeeper.storage.primitives.heartbeat import DEAD
 from faaskeeper.storage.queues import list_gateways, reply_queue_url
 from faaskeeper.storage.sessions import read_gateway
+from faaskeeper_client.gateway import gateway
 
 from .ensemble import Served, ensemble, eventually, run, true
-from .wire import CHILDREN, CLOSE, DELETED, EPHEMERAL, NO_NODE, OK, PATIENCE, Zk
+from .wire import CHILDREN, CLOSE, DELETED, EPHEMERAL, NO_NODE, OK, PATIENCE, SEQUENTIAL, Zk
 
 TIMEOUT = 4.0
 """The shortest session timeout, in seconds."""
@@ -187,6 +190,28 @@ async def declare(service: Any, aws: BotoAws, gateway: str) -> None:
     )
 
 
+def test_a_gateway_that_begins_anew_leaves_nothing_behind(aws: BotoAws) -> None:
+    """Such as requests that take back its watches, which nobody sends any more."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            await zk.add_watch("/", recursive=True)
+            await zk.create("/lock", flags=EPHEMERAL)
+            id = served.gateway.id
+            await declare(whole.stage.service, aws, id)
+            await zk.until_closed()
+            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            await eventually(lambda: true(not unwatching()), "no task is left")
+
+    def unwatching() -> list[str]:
+        names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+        return [name for name in names if name == "Gateway._unwatch"]
+
+    run(scenario())
+
+
 def test_a_client_that_comes_while_its_gateway_begins_anew_is_not_left_waiting(aws: BotoAws) -> None:
     """What it would wait for is the old gateway's. Clients come back as soon as they are dropped."""
 
@@ -224,13 +249,127 @@ def test_a_gateway_that_loses_its_queue_begins_anew(aws: BotoAws) -> None:
             await zk.create("/lock", flags=EPHEMERAL)
             id = served.gateway.id
             url = reply_queue_url(whole.stage.service, id)
-            # what is no reply is dropped, and ends the long poll
-            await aws.call("sqs", "send_message", QueueUrl=url, MessageBody="no reply")
+            # ends the long poll
+            await aws.call("sqs", "send_message", QueueUrl=url, MessageBody=encode_reply(ReplyMessage(0, 0)))
             await aws.call("sqs", "delete_queue", QueueUrl=url)
             await zk.until_closed()
             await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
             again = await zk.resume(served.port)
             assert (await again.set("/lock", b"x")).error == OK
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("lost", ["the message", "what it names"])
+def test_the_reply_to_an_attachment_that_cannot_be_read(aws: BotoAws, lost: str) -> None:
+    """Its session is attached to a gateway that does not know it, and ends all the same when its client is gone."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk, other = await one.connect(lasts=4000), await one.connect(lasts=40_000)
+            await zk.create("/lock", flags=EPHEMERAL)
+            await other.exists("/lock", watch=True)
+            await zk.hang_up()
+            missing = blob_key(whole.stage.service, "messages", "a" * 32)
+            body = "no reply" if lost == "the message" else f"claim:{missing}"
+
+            def spoil(operation: str, response: Response) -> Response:
+                messages = [{**message, "Body": body} for message in response.get("Messages", [])]
+                return {**response, "Messages": messages} if messages else response
+
+            two.tap.answer = spoil
+            with pytest.raises(ConnectionError):
+                await zk.resume(two.port, lasts=4000)
+            two.tap.answer = lambda operation, response: response
+            assert not other.events
+            await other.event(DELETED, "/lock")
+
+    run(scenario())
+
+
+def test_the_reply_to_an_attachment_that_never_comes(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when somebody has taken it from the queue."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(gateway, "_LONGEST_WITHOUT_OUTCOME", 1.0)
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk, other = await one.connect(lasts=4000), await one.connect(lasts=40_000)
+            await zk.create("/lock", flags=EPHEMERAL)
+            await other.exists("/lock", watch=True)
+            await zk.hang_up()
+            taken: set[str] = set()
+            takes = True
+
+            def take(operation: str, response: Response) -> Response:
+                messages = response.get("Messages", [])
+                if takes:
+                    taken.update(message["MessageId"] for message in messages)
+                return {**response, "Messages": [each for each in messages if each["MessageId"] not in taken]}
+
+            two.tap.answer = take
+            resuming = asyncio.create_task(zk.resume(two.port, lasts=4000))
+            await eventually(lambda: true(bool(taken)), "the reply is taken")
+            takes = False
+            with pytest.raises(ConnectionError):
+                await resuming
+            assert not other.events
+            await other.event(DELETED, "/lock")
+
+    run(scenario())
+
+
+def test_replies_are_kept_as_long_as_sqs_can(aws: BotoAws) -> None:
+    """A gateway may stand still for long and live on."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            url = reply_queue_url(whole.stage.service, (await whole.gateway()).gateway.id)
+            kept = await aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
+            assert kept["Attributes"]["MessageRetentionPeriod"] == "1209600"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("key", ["", "arn:aws:kms:us-east-1:123456789012:key/6e1ae2f2-9d1c-4f8e-8d0d-3c5f2c0a7e11"])
+def test_replies_are_encrypted_as_all_else_is(aws: BotoAws, key: str) -> None:
+    async def scenario() -> None:
+        async with ensemble(aws, encryption_key=key) as whole:
+            url = reply_queue_url(whole.stage.service, (await whole.gateway()).gateway.id)
+            made = await aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
+            assert made["Attributes"].get("KmsMasterKeyId", "") == key
+
+    run(scenario())
+
+
+def test_a_machine_that_sleeps_while_it_sends(aws: BotoAws) -> None:
+    """For longer than SQS remembers what it was sent, and before it hears that SQS has it."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            await zk.create("/q")
+            id = served.gateway.id
+            sent: list[str] = []
+
+            async def forget(operation: str, parameters: dict[str, Any]) -> None:
+                if parameters.get("MessageDeduplicationId") in sent:
+                    parameters["MessageDeduplicationId"] += "-forgotten"
+
+            async def fall_asleep(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message" and not sent:
+                    sent.append(parameters["MessageDeduplicationId"])
+                    served.ahead += 360
+                    raise Unavailable("sqs", operation, "ConnectionClosedError")
+
+            served.tap.before, served.tap.after = forget, fall_asleep
+            with pytest.raises(ConnectionError):
+                await zk.create("/q/n-", flags=SEQUENTIAL)
+            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            again = await zk.resume(served.port)
+            assert (await again.children("/q")).names == ["n-0000000000"]
 
     run(scenario())
 

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from faaskeeper.protocol.messages import ReplyMessage, encode_reply
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.errors import AccessDenied
+from faaskeeper.storage.queues import send_reply
 from faaskeeper.storage.sessions import read_gateway
+from faaskeeper.znode.errors import Code
+from faaskeeper.znode.operations import Outcome
 from faaskeeper_client.gateway import connection, observer
 from tests.wire import raw
 from tests.wire.raw import int32, string
@@ -22,8 +26,10 @@ from .wire import (
     DELETED,
     GET,
     MULTI,
+    NO_NODE,
     OK,
     SET,
+    SET_ACL,
     Reply,
     Zk,
     creation,
@@ -88,6 +94,47 @@ def test_a_multi_as_large_as_a_frame(aws: BotoAws) -> None:
             assert (await zk.call(MULTI, raw.multi(*parts))).error == OK
             assert len((await zk.children("/")).names) == 33
             assert (await zk.get("/n31")).data == b"x" * 32_000
+
+    run(scenario())
+
+
+def test_many_requests_that_are_large_by_their_acls(aws: BotoAws) -> None:
+    """Together they are more than the sequencer takes in a message; nothing of them is lost, and nobody else's."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk, other = await served.connect(), await served.connect()
+            acl = raw.acl((31, "digest", "u:" + "x" * LARGE))
+            gathered = asyncio.Event()
+
+            async def gather(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message":
+                    await gathered.wait()
+
+            served.tap.before = gather
+            futures = [zk.send(SET_ACL, string("/none") + acl + int32(-1)) for _ in range(10)]
+            theirs = other.send(CREATE, creation("/theirs"))
+            await eventually(lambda: true(len(served.gateway.outbox) == 11), "all are in the outbox")
+            gathered.set()
+            assert [(await patiently(future)).error for future in futures] == [NO_NODE] * 10
+            assert (await patiently(theirs)).error == OK
+
+    run(scenario())
+
+
+def test_a_reply_that_is_larger_than_any_request(aws: BotoAws) -> None:
+    """A listing of many long names, for whoever asked; all that its gateway has besides goes on."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            listing = Outcome(Code.OK, 1, names=tuple(f"{number:03}" + "x" * 100_000 for number in range(100)))
+            reply = encode_reply(ReplyMessage(1, 1, ((1, listing),)))
+            await send_reply(aws, whole.stage.service, served.gateway.id, reply)
+            await eventually(lambda: true(served.tap.calls["get_object"] > 0), "it is read")
+            assert (await zk.create("/x")).error == OK
 
     run(scenario())
 

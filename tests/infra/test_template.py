@@ -111,6 +111,8 @@ def test_functions_and_clients_read_the_same_description(template: Templates, ti
     assert len(service.log_groups) == len(functions)
     assert service.name == "tests"
     assert service.inline_limit == 1024
+    keys = [f"<{key}.Arn>" for key in resources(template(tier), "AWS::KMS::Key")]
+    assert service.encryption_key == "".join(keys)
     for field, kind in (
         ("znodes", "AWS::DynamoDB::Table"),
         ("sessions", "AWS::DynamoDB::Table"),

@@ -18,14 +18,16 @@ from faaskeeper_client.local.cloud import CloudSession
 
 
 @contextmanager
-def answering_after(seconds: float) -> Iterator[str]:
-    """A server that answers everything with an empty document; its URL."""
+def answering_after(seconds: float, status: int = 200) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers everything with an empty document; its URL, and the paths it was asked for."""
     done = threading.Event()
+    asked: list[str] = []
 
     class Slow(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            asked.append(self.path)
             done.wait(seconds)
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(b"{}")
@@ -37,7 +39,7 @@ def answering_after(seconds: float) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", asked
     finally:
         done.set()
         server.shutdown()
@@ -45,7 +47,7 @@ def answering_after(seconds: float) -> Iterator[str]:
 
 
 def test_only_a_call_that_asks_to_wait_is_waited_for() -> None:
-    with answering_after(1.0) as url:
+    with answering_after(1.0) as (url, _):
         aws = BotoAws("us-east-1", timeout=0.2, session=CloudSession(url, "123456789012", "us-east-1"))
 
         async def scenario() -> None:
@@ -55,6 +57,17 @@ def test_only_a_call_that_asks_to_wait_is_waited_for() -> None:
             assert "Messages" not in polled
 
         asyncio.run(scenario())
+        aws.close()
+
+
+def test_a_call_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the environment asks for more: nobody but the caller knows for how long it may be repeated."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")
+    with answering_after(0, status=503) as (url, asked):
+        aws = BotoAws("us-east-1", session=CloudSession(url, "123456789012", "us-east-1"))
+        with pytest.raises(Unavailable):
+            asyncio.run(aws.call("sqs", "send_message", QueueUrl=f"{url}/queue", MessageBody="x"))
+        assert len(asked) == 1
         aws.close()
 
 
@@ -102,3 +115,22 @@ def test_nothing_was_done_if_no_try_says_otherwise() -> None:
 
     with pytest.raises(Throttled):
         asyncio.run(repeat(call, seconds=0.1))
+
+
+def test_nothing_is_tried_again_after_its_time() -> None:
+    """The machine may sleep between two tries, too."""
+    now, tries = 0.0, 0
+
+    async def call() -> None:
+        nonlocal tries
+        tries += 1
+        asyncio.get_running_loop().call_soon(fall_asleep)
+        raise UNKNOWN
+
+    def fall_asleep() -> None:
+        nonlocal now
+        now += 360
+
+    with pytest.raises(Unavailable):
+        asyncio.run(repeat(call, seconds=120, clock=lambda: now))
+    assert tries == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from faaskeeper.znode.acl import Caller, digest_id
-from faaskeeper.znode.apply import MOST_LISTED
+from faaskeeper.znode.apply import MOST_LISTED, MOST_NAMES, apply
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Identity, Kind, Permission, Stored
 from faaskeeper.znode.operations import (
@@ -22,6 +22,7 @@ from faaskeeper.znode.operations import (
     SetAcl,
     SetData,
 )
+from faaskeeper.znode.state import State
 from tests.znode.tree import Tree
 
 READ, WRITE, CREATE, DELETE, ADMIN = list(Permission)[:5]
@@ -508,6 +509,13 @@ class TestReap:
 def test_a_listing_that_would_hold_up_all_writes_is_refused(tree: Tree) -> None:
     tree.nodes["/a"] = replace(tree.nodes["/a"], children=MOST_LISTED + 1)
     assert tree.code(ListChildren("/a")) == Code.OPERATION_TIMEOUT
+
+
+def test_a_listing_that_no_gateway_would_read_is_refused(tree: Tree) -> None:
+    state = State({"/a": tree.nodes["/a"]}, children={"/a": ("x" * MOST_NAMES, "y")})
+    with pytest.raises(ZnodeError, match="too long") as refused:
+        apply(state, ListChildren("/a"), ME, 100, 1000)
+    assert refused.value.code == Code.OPERATION_TIMEOUT
 
 
 def test_an_error_names_what_it_is_about(tree: Tree) -> None:

@@ -17,6 +17,7 @@ from faaskeeper.storage.blobs import data_key, write_blob
 from faaskeeper.storage.clock import boot_time
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.retry import delay
+from faaskeeper.storage.sessions import read_session
 from faaskeeper.storage.znodes import unregister_watch
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Blob, Data
@@ -57,6 +58,11 @@ _SESSION_IS_OVER = (Code.OK, Code.SESSION_EXPIRED, Code.SESSION_MOVED)
 """Outcomes of a close after which the session is nothing to this gateway."""
 
 
+class OutcomeLost(Exception):
+    """A session is attached to this gateway, which was not told: it must start anew under another id, so that the
+    reaper finds the session."""
+
+
 class Gateway:
     """Without a socket: ``connect`` takes any means of sending frames.
 
@@ -90,7 +96,7 @@ class Gateway:
         self.watches = Watches(self._unwatched)
         self.bulk = Bounded(self.aws, _MOST_BULK)
         self._lasting: WeakValueDictionary[tuple[Kind, str], asyncio.Lock] = WeakValueDictionary()
-        self.outbox = Outbox(self.aws, self.service, self.id, self.entropy)
+        self.outbox = Outbox(self.aws, self.service, self.id, self.entropy, self.clock)
         self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
         self.liveness = Liveness(self.aws, self.service, self.id, self.clock)
         self.sessions = Sessions(self.clock, self.liveness.release)
@@ -222,9 +228,8 @@ class Gateway:
         begins anew: they come back, and find the service through it or another as soon as that is possible.
         Raises IncompatibleVersion."""
         while True:
-            parts = [
-                self.spawn(work) for work in (self.inbox.run(), self.outbox.run(), self.liveness.run(), self._check())
-            ]
+            work = self.inbox.run(), self.outbox.run(), self.liveness.run(), self._check(), self._miss_outcomes()
+            parts = [self.spawn(part) for part in work]
             try:
                 done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
                 for part in done:
@@ -284,6 +289,27 @@ class Gateway:
                     self.observer.complete = max(self.observer.complete, error.floor)
                 except AwsError as error:
                     logger.warning("the head cannot be read: %s", error)
+
+    async def _miss_outcomes(self) -> None:
+        """Until the outcome of an attachment is lost: storage has had its session here for a whole interval, but this
+        gateway does not know it, and would not notice that its client is gone. Raises OutcomeLost."""
+        before = frozenset[int]()
+        while True:
+            await asyncio.sleep(_LONGEST_WITHOUT_OUTCOME)
+            ids = self.outbox.attaching(_LONGEST_WITHOUT_OUTCOME)
+            try:
+                stored = await asyncio.gather(*(read_session(self.bulk, self.service, id) for id in ids))
+            except AwsError as error:
+                logger.warning("sessions cannot be read: %s", error)
+                continue
+            missed = frozenset(
+                id
+                for id, session in zip(ids, stored, strict=True)
+                if session is not None and session.gateway == self.id and not self.sessions.knows(id, session.epoch)
+            )
+            if missed & before:
+                raise OutcomeLost(f"no outcome came of the attachment of {', '.join(map(hex, missed & before))}")
+            before = missed
 
     def _look_interval(self) -> float:
         return min((session.timeout for session in self.sessions), default=20 * TICK) / 3000

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from faaskeeper.protocol.messages import InvalidMessage, ReplyMessage, decode_reply
+from faaskeeper.protocol.messages import ReplyMessage, decode_reply
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws
+from faaskeeper.storage.aws import MOST_OBJECT_BYTES, Aws
 from faaskeeper.storage.errors import AwsError, NotFound
 from faaskeeper.storage.queues import check_out, reply_queue_name
 from faaskeeper.storage.retry import repeat
@@ -22,6 +22,8 @@ _LONG_POLL = 20
 """Seconds; the most that SQS waits."""
 _VISIBILITY = 2
 """Seconds for which messages stay away whose receipt was not answered. Those that are at work may come again."""
+_RETENTION = 14 * 24 * 3600
+"""Seconds; the most that SQS keeps a message. An attachment whose reply is lost makes a session that nobody knows."""
 _PAUSE_AFTER_ERROR = 1.0
 
 
@@ -41,22 +43,22 @@ class Inbox:
 
     async def open(self) -> None:
         """Creates the queue. Raises AwsError."""
+        attributes = {
+            "ReceiveMessageWaitTimeSeconds": str(_LONG_POLL),
+            "VisibilityTimeout": str(_VISIBILITY),
+            "MessageRetentionPeriod": str(_RETENTION),
+        }
+        if self._service.encryption_key:
+            attributes["KmsMasterKeyId"] = self._service.encryption_key
         response = await repeat(
-            lambda: self._aws.call(
-                "sqs",
-                "create_queue",
-                QueueName=self._name,
-                Attributes={
-                    "ReceiveMessageWaitTimeSeconds": str(_LONG_POLL),
-                    "VisibilityTimeout": str(_VISIBILITY),
-                    "MessageRetentionPeriod": "600",
-                },
-            )
+            lambda: self._aws.call("sqs", "create_queue", QueueName=self._name, Attributes=attributes)
         )
         self._url = response["QueueUrl"]
 
     async def run(self) -> None:
-        """Receives until cancelled."""
+        """Receives until cancelled. Raises NotFound when the queue is gone; that, InvalidMessage or
+        IncompatibleVersion when a reply cannot be read: it may have attached sessions, so the gateway must not live on
+        as if it had not."""
         while True:
             try:
                 response = await self._aws.call(
@@ -86,14 +88,11 @@ class Inbox:
             logger.info("reply queue %s stays for the janitor: %s", self._name, error)
 
     async def _decoded(self, received: list[dict[str, Any]]) -> list[ReplyMessage]:
-        messages: list[ReplyMessage] = []
-        for message in received:
-            try:
-                body = await _surely(lambda message=message: check_out(self._aws, self._service, message["Body"]))
-                messages.append(decode_reply(body))
-            except (InvalidMessage, NotFound) as error:
-                logger.error("reply %s is dropped: %s", message["MessageId"], error)
-        return messages
+        return [decode_reply(await _surely(lambda body=message["Body"]: self._check_out(body))) for message in received]
+
+    async def _check_out(self, body: str) -> str:
+        # nobody but the service's own functions may send replies, and a listing may be large
+        return await check_out(self._aws, self._service, body, MOST_OBJECT_BYTES)
 
     def _delete(self, received: list[dict[str, Any]]) -> None:
         """Beside the handling: a message that comes again does no harm, and a gateway that dies needs none."""

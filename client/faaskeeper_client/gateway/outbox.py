@@ -8,9 +8,10 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
-from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, encode_first
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError, Unavailable
@@ -41,9 +42,11 @@ class _Sent:
 
 class Outbox:
     """One gateway's requests. One message is under way at a time, so that none can overtake another; what comes
-    meanwhile goes into the next."""
+    meanwhile goes into the next. ``clock`` gives seconds and goes on while the machine sleeps."""
 
-    def __init__(self, aws: Aws, service: Service, gateway: str, entropy: random.Random) -> None:
+    def __init__(
+        self, aws: Aws, service: Service, gateway: str, entropy: random.Random, clock: Callable[[], float]
+    ) -> None:
         self._aws = aws
         self._service = service
         self._gateway = gateway
@@ -51,7 +54,9 @@ class Outbox:
         self._unanswered: dict[int, _Sent] = {}
         self._wake = asyncio.Event()
         self._entropy = entropy
+        self._clock = clock
         self._messages = 0
+        self._closed = False
 
     def __len__(self) -> int:
         """Requests without an outcome."""
@@ -64,6 +69,9 @@ class Outbox:
         number = self._entropy.getrandbits(62)
         loop = asyncio.get_running_loop()
         sent = _Sent(Request(principal, number, operation), loop.create_future(), loop.time(), note)
+        if self._closed:
+            self._fail([sent], "the gateway stopped")
+            return sent.outcome
         self._waiting.append(sent)
         self._unanswered[number] = sent
         self._wake.set()
@@ -82,9 +90,17 @@ class Outbox:
 
         Not so what attaches sessions: one that is attached after all would never be expired. Its client goes away.
         """
-        limit = asyncio.get_running_loop().time() - older_than
-        waiting = [sent for sent in self._unanswered.values() if sent.since < limit]
+        waiting = self._older(older_than)
         self._fail([sent for sent in waiting if not isinstance(sent.request.operation, _ATTACH)], "no outcome came")
+
+    def attaching(self, older_than: float) -> set[int]:
+        """Sessions whose attachment has waited for an outcome for more than ``older_than`` seconds."""
+        waiting = self._older(older_than)
+        return {sent.request.principal.session for sent in waiting if isinstance(sent.request.operation, _ATTACH)}
+
+    def _older(self, seconds: float) -> list[_Sent]:
+        limit = asyncio.get_running_loop().time() - seconds
+        return [sent for sent in self._unanswered.values() if sent.since < limit]
 
     async def run(self) -> None:
         """Sends until cancelled. Raises Unavailable when it cannot be known whether SQS has a message: sessions may
@@ -96,23 +112,21 @@ class Outbox:
                 await self._send(*self._next_message())
 
     def close(self) -> None:
+        """Fails what waits, and whatever is submitted from now on: nobody would send it."""
+        self._closed = True
         self._waiting.clear()
         self._fail(list(self._unanswered.values()), "the gateway stops")
 
     def _next_message(self) -> tuple[list[_Sent], str]:
-        taken: list[_Sent] = []
-        size = 0
-        while self._waiting and len(taken) < MOST_REQUESTS:
-            size += _size(self._waiting[0].request.operation)
-            if taken and size > MOST_BYTES:
-                break
-            taken.append(self._waiting.popleft())
-        return taken, encode_requests(RequestMessage(self._gateway, tuple(sent.request for sent in taken)))
+        waiting = (sent.request for sent in islice(self._waiting, MOST_REQUESTS))
+        body, count = encode_first(self._gateway, waiting, MOST_BYTES)
+        return [self._waiting.popleft() for _ in range(count)], body
 
     async def _send(self, taken: list[_Sent], body: str) -> None:
         self._messages += 1
         try:
-            await send_request(self._aws, self._service, body, f"{self._gateway}-{self._messages}", seconds=_GIVE_UP)
+            number = f"{self._gateway}-{self._messages}"
+            await send_request(self._aws, self._service, body, number, seconds=_GIVE_UP, clock=self._clock)
         except AwsError as error:
             logger.warning("%d requests could not be sent: %s", len(taken), error)
             # nothing of a connection may overtake what it sent before
@@ -132,14 +146,3 @@ class Outbox:
 
 def _connection(sent: _Sent) -> tuple[int, int]:
     return sent.request.principal.session, sent.request.principal.epoch
-
-
-def _size(operation: Operation) -> int:
-    """Bytes that the operation takes in a message, roughly and rather too many."""
-    parts = getattr(operation, "operations", None)
-    if parts is not None:
-        return 200 + sum(_size(part) for part in parts)
-    data = getattr(operation, "data", None)
-    length = len(data) if isinstance(data, bytes) else 0
-    acl = getattr(operation, "acl", ())
-    return 300 + 6 * len(getattr(operation, "path", "")) + length * 4 // 3 + 100 * len(acl)

@@ -44,6 +44,11 @@ class Sessions:
     def get(self, session_id: int) -> LocalSession | None:
         return self._sessions.get(session_id)
 
+    def knows(self, session_id: int, epoch: int) -> bool:
+        """Whether the session is attached here with that epoch or a later one."""
+        session = self._sessions.get(session_id)
+        return session is not None and session.epoch >= epoch
+
     def attach(
         self, session_id: int, password: bytes, epoch: int, zxid: int, timeout: int, connection: Connection | None
     ) -> LocalSession:

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _MOST_EVENT_BYTES = 100_000
 """Of events carried in a message; more are read from the ledger."""
 _MOST_MESSAGE_OUTCOMES = 500
+"""Of a message, each name of a listing counted too: so that what many ask for does not add up to more than gateways
+read (``aws.MOST_OBJECT_BYTES``)."""
 _MOST_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
 _MOST_NAMED = 2000
@@ -130,6 +132,13 @@ def _fits(watched: Watched) -> bool:
 
 def _parts(outcomes: list[tuple[int, Outcome]]) -> list[list[tuple[int, Outcome]]]:
     """At least one part, so that a gateway without outcomes gets its detached sessions."""
-    return [
-        outcomes[start : start + _MOST_MESSAGE_OUTCOMES] for start in range(0, len(outcomes), _MOST_MESSAGE_OUTCOMES)
-    ] or [[]]
+    parts: list[list[tuple[int, Outcome]]] = [[]]
+    room = _MOST_MESSAGE_OUTCOMES
+    for number, outcome in outcomes:
+        weight = 1 + len(outcome.names or ())
+        if parts[-1] and weight > room:
+            parts.append([])
+            room = _MOST_MESSAGE_OUTCOMES
+        parts[-1].append((number, outcome))
+        room -= weight
+    return parts

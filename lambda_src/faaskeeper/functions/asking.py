@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import uuid4
 
-from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, encode_first
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.queues import send_request
+from faaskeeper.storage.queues import MOST_BYTES, send_request
 from faaskeeper.znode.operations import Operation
 
 SERVICE_GATEWAY = ""
@@ -18,10 +19,12 @@ _SECONDS = 20.0
 
 async def ask(aws: Aws, service: Service, operations: Sequence[tuple[int, Operation]]) -> None:
     """Sends each operation with the session it is about, 0 for none."""
-    for start in range(0, len(operations), MOST_REQUESTS):
-        requests = tuple(
-            Request(Principal(session), number, operation)
-            for number, (session, operation) in enumerate(operations[start : start + MOST_REQUESTS])
-        )
-        body = encode_requests(RequestMessage(SERVICE_GATEWAY, requests))
-        await send_request(aws, service, body, uuid4().hex, seconds=_SECONDS)
+    requests = [
+        Request(Principal(session), number, operation) for number, (session, operation) in enumerate(operations)
+    ]
+    while requests:
+        body, count = encode_first(SERVICE_GATEWAY, requests[:MOST_REQUESTS], MOST_BYTES)
+        del requests[:count]
+        # a function's machine does not sleep while it is invoked
+        clock = asyncio.get_running_loop().time
+        await send_request(aws, service, body, uuid4().hex, seconds=_SECONDS, clock=clock)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,6 +42,8 @@ _GATEWAY = re.compile("[0-9A-Za-z_-]{1,32}")
 """So long that its queue's name is one that SQS takes, behind the longest prefix."""
 MOST_REQUESTS = 500
 """Of one message."""
+_ENVELOPE = 100
+"""Bytes that a message takes at most beside its principals and requests."""
 
 
 class InvalidMessage(ValueError):
@@ -104,21 +107,30 @@ class ReplyMessage:
 
 
 def encode_requests(message: RequestMessage) -> str:
+    return encode_first(message.gateway, message.requests)[0]
+
+
+def encode_first(gateway: str, requests: Iterable[Request], most: float = math.inf) -> tuple[str, int]:
+    """The message of ``gateway`` with the first of ``requests``, and how many: as many as its ``most`` bytes hold, and
+    at least one."""
     principals: dict[Principal, int] = {}
-    requests = [
-        [principals.setdefault(request.principal, len(principals)), request.number, *_pack_operation(request.operation)]
-        for request in message.requests
-    ]
-    return _dump(
-        {
-            "v": PROTOCOL_VERSION,
-            "gateway": message.gateway,
-            "principals": [
-                [p.session, p.epoch, _pack_bytes(p.password), [list(c) for c in p.credentials]] for p in principals
-            ],
-            "requests": requests,
-        }
-    )
+    proofs: list[str] = []
+    packed: list[str] = []
+    size = _ENVELOPE
+    for request in requests:
+        index = principals.setdefault(request.principal, len(principals))
+        proof = _dump(_pack_principal(request.principal)) if index == len(proofs) else ""
+        text = _dump([index, request.number, *_pack_operation(request.operation)])
+        size += len(proof) + len(text) + 2
+        if packed and size > most:
+            break
+        packed.append(text)
+        if proof:
+            proofs.append(proof)
+    return (
+        f'{{"v":{PROTOCOL_VERSION},"gateway":{_dump(gateway)},'
+        f'"principals":[{",".join(proofs)}],"requests":[{",".join(packed)}]}}'
+    ), len(packed)
 
 
 def decode_requests(text: str) -> RequestMessage:
@@ -231,6 +243,10 @@ def pack_acl(acl: tuple[Acl, ...]) -> Any:
 
 def unpack_acl(packed: Any) -> tuple[Acl, ...]:
     return OPEN_ACL if packed == 0 else tuple(Acl(int(perms), scheme, ident) for perms, scheme, ident in packed)
+
+
+def _pack_principal(principal: Principal) -> list[Any]:
+    return [principal.session, principal.epoch, _pack_bytes(principal.password), principal.credentials]
 
 
 def _unpack_principal(session: int, epoch: int, password: str, credentials: list[list[str]]) -> Principal:
@@ -378,8 +394,7 @@ def _unpack_operation(tag: str, fields: list[Any]) -> Operation:
     return _OPERATIONS[tag][2](*fields)
 
 
-def _dump(document: dict[str, Any]) -> str:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=True)
+_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
 
 def _load(text: str, build: Callable[[Any], _T]) -> _T:

@@ -59,8 +59,9 @@ class Service:
     ``znodes``, ``sessions`` and ``ledger`` are table names, ``blobs`` a bucket name, ``requests``, ``timers`` and
     ``dead_letters`` queue URLs. ``reply_prefix`` starts the name of every gateway's reply queue. Data up to
     ``inline_limit`` bytes lives in the znode's item, up to ``blob_limit`` in an item beside it, above that in the
-    bucket. ``super_digest`` (``super:base64(sha1(..))``) names the super user, empty for none. ``log_groups`` are
-    names, told to clients only.
+    bucket. ``super_digest`` (``super:base64(sha1(..))``) names the super user, empty for none. ``encryption_key``
+    is the ARN of the customer-managed key of all that is stored, empty for none: gateways make their reply queues with
+    it. ``log_groups`` are names, told to clients only.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Service:
     inline_limit: int = 1024
     blob_limit: int = 32768
     super_digest: str = ""
+    encryption_key: str = ""
     data_version: int = DATA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     log_groups: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from faaskeeper.protocol.messages import InvalidMessage
 from faaskeeper.protocol.service import Parts
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import blob_key, read_blob, write_blob
+from faaskeeper.storage.clock import boot_time
 from faaskeeper.storage.errors import NotFound, TooLarge
 from faaskeeper.storage.retry import repeat
 
@@ -19,7 +21,8 @@ MOST_BYTES = 900_000
 """Of a message's body; SQS takes 1 MiB."""
 _CLAIM = "claim:"
 _MOST_CLAIMED = 8_000_000
-"""Bytes of a message in the bucket: a frame of 1 MiB, of which each byte takes six at most."""
+"""Bytes of requests in the bucket: a frame of 1 MiB, of which each byte takes six at most, with the credentials of its
+connection. Requests share a message only within MOST_BYTES."""
 MOST_DELAY = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
@@ -33,11 +36,20 @@ def reply_queue_url(service: Parts, gateway: str) -> str:
     return f"{service.requests.rsplit('/', 1)[0]}/{reply_queue_name(service, gateway)}"
 
 
-async def send_request(aws: Aws, service: Parts, body: str, deduplication_id: str, *, seconds: float) -> int:
+async def send_request(
+    aws: Aws,
+    service: Parts,
+    body: str,
+    deduplication_id: str,
+    *,
+    seconds: float,
+    clock: Callable[[], float] = boot_time,
+) -> int:
     """Sends ``body`` until SQS has it, for at most ``seconds``; returns its SequenceNumber.
 
     Every try is byte-identical and carries the same deduplication id, so SQS keeps one; ``seconds`` must stay
-    well below the five minutes for which SQS remembers it.
+    well below the five minutes for which SQS remembers it (its deduplication interval), by a ``clock`` that goes on
+    while the machine sleeps, as SQS's does.
     """
     fitting = await _check_in(aws, service, body)
     response = await repeat(
@@ -50,6 +62,7 @@ async def send_request(aws: Aws, service: Parts, body: str, deduplication_id: st
             MessageDeduplicationId=deduplication_id,
         ),
         seconds=seconds,
+        clock=clock,
     )
     return int(response.get("SequenceNumber", 0))
 
@@ -70,9 +83,9 @@ async def _check_in(aws: Aws, service: Parts, body: str) -> str:
     return f"{_CLAIM}{key}"
 
 
-async def check_out(aws: Aws, service: Parts, body: str) -> str:
+async def check_out(aws: Aws, service: Parts, body: str, most: int = _MOST_CLAIMED) -> str:
     """What was sent, of a message's body as it was received. Raises NotFound for a claim nobody keeps any more, and
-    InvalidMessage for one that nobody can have made."""
+    InvalidMessage for one that nobody can have made, or of more than ``most`` bytes."""
     if not body.startswith(_CLAIM):
         return body
     key = body.removeprefix(_CLAIM)
@@ -80,8 +93,8 @@ async def check_out(aws: Aws, service: Parts, body: str) -> str:
         raise InvalidMessage(f"{key[:200]!r} is no message")
     try:
         content = await read_blob(aws, service, key)
-        if len(content) > _MOST_CLAIMED:
-            raise InvalidMessage(f"{key} has {len(content)} bytes, {_MOST_CLAIMED} at most")
+        if len(content) > most:
+            raise InvalidMessage(f"{key} has {len(content)} bytes, {most} at most")
         return content.decode()
     except (TooLarge, UnicodeDecodeError) as error:
         raise InvalidMessage(f"{key}: {error}") from error

@@ -28,22 +28,27 @@ def passing(error: AwsError) -> bool:
     return isinstance(error, (Conflict, Throttled, Unavailable))
 
 
-async def repeat(call: Callable[[], Awaitable[T]], *, seconds: float = 5.0) -> T:
-    """``call`` until it succeeds or fails for good, at most about ``seconds``; then raises its last error. Where that
-    says only that the last try did nothing, and of an earlier one nothing is known, it raises the earlier one's."""
-    deadline = asyncio.get_running_loop().time() + seconds
+async def repeat(
+    call: Callable[[], Awaitable[T]], *, seconds: float = 5.0, clock: Callable[[], float] | None = None
+) -> T:
+    """``call`` until it succeeds or fails for good; no try but the first begins more than ``seconds`` later, by
+    ``clock`` (the event loop's, which stands while the machine sleeps). Then raises its last error. Where that says
+    only that the last try did nothing, and of an earlier one nothing is known, it raises the earlier one's."""
+    clock = clock or asyncio.get_running_loop().time
+    deadline = clock() + seconds
     attempt = 0
     unknown: Unavailable | None = None
     while True:
         try:
             return await call()
         except AwsError as error:
-            pause = delay(attempt)
             if isinstance(error, Unavailable):
                 unknown = error
-            if not passing(error) or asyncio.get_running_loop().time() + pause > deadline:
-                if unknown is not None and isinstance(error, (AccessDenied, Throttled)):
-                    raise unknown from error
-                raise
-        await asyncio.sleep(pause)
-        attempt += 1
+            if passing(error):
+                await asyncio.sleep(delay(attempt))
+                attempt += 1
+                if clock() <= deadline:
+                    continue
+            if unknown is not None and isinstance(error, (AccessDenied, Throttled)):
+                raise unknown from error
+            raise

@@ -43,6 +43,8 @@ _MOST_CLOSED_BYTES = 4_000_000
 """Characters of their paths and ACLs, which the events of their end repeat, likewise."""
 MOST_LISTED = 50_000
 """Children of a node that ListChildren lists: all writes wait while it does."""
+MOST_NAMES = 8_000_000
+"""Characters of their names, of which each takes six bytes at most in a reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +291,8 @@ class _Transaction:
         if node.children > MOST_LISTED:
             raise ZnodeError(Code.OPERATION_TIMEOUT, f"{listing.path} has {node.children} children")
         names = self._state.child_names(listing.path)
+        if sum(map(len, names)) > MOST_NAMES:
+            raise ZnodeError(Code.OPERATION_TIMEOUT, f"the children of {listing.path} have names too long")
         return Outcome(Code.OK, self._zxid - 1, stat=node.stat, names=tuple(names))
 
     def _existing(self, path: str) -> Znode:

@@ -70,7 +70,7 @@ def requests_go_in_batches() -> Iterator[None]:
 
 @mutant("A send is byte-identical when it is retried", schedules("moves", kinds=_LOSSES, rate=4))
 def a_retry_is_another_message() -> Iterator[None]:
-    async def send(aws: Any, service: Any, body: str, deduplication_id: str, *, seconds: float) -> int:
+    async def send(aws: Any, service: Any, body: str, deduplication_id: str, *, seconds: float, clock: Any) -> int:
         tries = 0
 
         async def once() -> Any:
@@ -85,7 +85,7 @@ def a_retry_is_another_message() -> Iterator[None]:
                 MessageDeduplicationId=f"{deduplication_id}-{tries}",
             )
 
-        return int((await repeat(once, seconds=seconds))["SequenceNumber"])
+        return int((await repeat(once, seconds=seconds, clock=clock))["SequenceNumber"])
 
     with patch.object(outbox, "send_request", send):
         yield
