@@ -24,6 +24,7 @@ from faaskeeper.storage.aws import MOST_OBJECT_BYTES, BotoAws
 from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.leftovers import scan_gateways
+from faaskeeper.storage.queues import send_request
 from faaskeeper.storage.sessions import read_gateway
 from faaskeeper.storage.znodes import (
     EVERYBODY,
@@ -33,6 +34,7 @@ from faaskeeper.storage.znodes import (
     read_node_and_value,
     register_watch,
 )
+from faaskeeper.znode import quotas
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import (
     AttachSession,
@@ -45,9 +47,10 @@ from faaskeeper.znode.operations import (
     Operation,
     Reap,
     SetData,
+    WatchSubtree,
 )
 
-from .stage import Client, Counting, Gateway, Stage, create, run
+from .stage import Client, Counting, Gateway, Stage, create, quota, run
 
 PER_ZNODE = {"watch_data", "watch_child", "watch_stay"}
 PER_GATEWAY = {"beat", "timeout"}
@@ -354,6 +357,42 @@ def test_full_messages_that_want_much_loaded(aws: BotoAws) -> None:
         await stage.drain(stage.sequencer(counting))
         assert (await stage.outcomes(client.gateway, numbers))[numbers[0]].code is Code.OK
         assert counting.count("batch_get_item") <= 40
+
+    run(scenario())
+
+
+def test_paths_as_long_as_a_message(aws: BotoAws) -> None:
+    """Whatever is looked for above them, where somebody has a quota and somebody watches a subtree."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client, watcher = await stage.client(), await stage.gateway()
+        await stage.do(client, create("/a"), *quota("/a"), WatchSubtree("/a", watcher.id))
+        endless = "/a" * 3_000_000
+        for operation in (Delete(endless), SetData(endless, b""), create(endless), WatchSubtree(endless, watcher.id)):
+            body = encode_requests(RequestMessage("", (Request(client.principal, 1, operation),)))
+            await send_request(aws, stage.service, body, uuid4().hex, seconds=10)
+        (outcome,) = await stage.do(client, SetData("/a", b"x"))
+        assert outcome.code is Code.OK
+        assert outcome.zxid in {hint.zxid for hint in await stage.everything(watcher)}
+
+    run(scenario())
+
+
+def test_as_many_quotas_as_a_multi_sets(aws: BotoAws) -> None:
+    """What counts for each is loaded together."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        tops = [f"/t{index}" for index in range(20)]
+        await stage.do(client, Multi(tuple(create(path) for top in tops for path in (top, f"/zookeeper/quota{top}"))))
+        counting = Counting(aws)
+        each = ((create(quotas.limits_path(top)), SetData(top, b"x")) for top in tops)
+        await stage.send(client.gateway, (client, Multi(tuple(itertools.chain(*each)))))
+        await stage.drain(stage.sequencer(counting))
+        assert await stage.node(quotas.limits_path(tops[-1])) is not None
+        assert counting.count("batch_get_item") <= 4
 
     run(scenario())
 

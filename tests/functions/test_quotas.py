@@ -11,17 +11,10 @@ from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode import quotas
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Data
-from faaskeeper.znode.operations import Delete, Multi, Operation, SetData
+from faaskeeper.znode.operations import Delete, Multi, SetData
 
-from .stage import COMMIT, Counting, Stage, create, run
+from .stage import COMMIT, Counting, Stage, create, quota, run
 from .world import World
-
-
-def quota(top: str) -> tuple[Operation, ...]:
-    """As zkCli's setquota."""
-    stats = quotas.stats_path(top)
-    above = [stats[:end] for end, slash in enumerate(stats) if slash == "/" and end]
-    return (*map(create, above), create(quotas.limits_path(top), b"count=9,bytes=-1"), create(stats, b"zero"))
 
 
 async def stats(world: World | Stage, aws: BotoAws, top: str) -> Data:

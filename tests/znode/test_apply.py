@@ -22,6 +22,8 @@ from faaskeeper.znode.operations import (
     SetAcl,
     SetData,
 )
+from faaskeeper.znode.paths import MOST_LENGTH
+from faaskeeper.znode.touched import touched
 from tests.znode.tree import Tree
 
 READ, WRITE, CREATE, DELETE, ADMIN = list(Permission)[:5]
@@ -508,6 +510,15 @@ class TestReap:
 def test_a_listing_that_would_hold_up_all_writes_is_refused(tree: Tree) -> None:
     tree.nodes["/a"] = replace(tree.nodes["/a"], children=MOST_LISTED + 1)
     assert tree.code(ListChildren("/a")) == Code.OPERATION_TIMEOUT
+
+
+def test_a_path_that_cannot_be_stored(tree: Tree) -> None:
+    """Nothing is there, and nobody is sent to look."""
+    endless = "/" + "n" * MOST_LENGTH
+    assert not touched(Multi((create(endless), Delete(endless), Check(endless))), 1).paths - {"/"}
+    assert tree.code(create(endless)) == Code.SYSTEM_ERROR
+    for operation in (create(f"{endless}/n"), Delete(endless), SetData(endless, b""), SetAcl(endless, OPEN_ACL)):
+        assert tree.code(operation) == Code.NO_NODE
 
 
 def test_an_error_names_what_it_is_about(tree: Tree) -> None:

@@ -15,7 +15,7 @@ from faaskeeper.functions.batch import Batch, Entry, build_batch
 from faaskeeper.functions.committing import Committer, Rejected
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction, watching_above
+from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction
 from faaskeeper.storage.journal import PREFIX, Journal, journal_of, opening, read_journal, step, write_journal
 from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, read_events, read_head, read_subtrees
 from faaskeeper.storage.loading import Snapshot
@@ -80,7 +80,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
         state = State(dict.fromkeys(GENESIS))
         for path, node in GENESIS.items():
             state.put(path, node)
-        first = plan(self._service, state, Snapshot(), (), {}, 0, 0)
+        first = plan(self._service, state, Snapshot(), (), Subtrees(), 0, 0)
         head = Head(0, 0, tuple(first.keys), _NOTHING_APPLIED, queue=self._queue)
         await self._write(transaction(self._service, first, None, head), head)
 
@@ -181,8 +181,8 @@ class Sequencer(Committer[Entry, Head, Batch]):
             sets = {
                 (event.path, name) for event in events for name in (FIRED[WATCH_DATA], FIRED[WATCH_CHILD], WATCH_STAY)
             }
-            recursive = {path: set(ids) for path, ids in (await self._of_subtrees(head)).watching.items()}
-            gateways = frozenset[str]().union(*(watching_above(event.path, recursive) for event in events))
+            subtrees = await self._of_subtrees(head)
+            gateways = frozenset[str]().union(*(subtrees.watching_above(event.path) for event in events))
             watched = Watched(tuple(events), tuple(sorted(sets)), gateways)
         await self._announcer.announce(
             head.zxid, head.base, answers, watched, head.detached, detached_at=head.detached_at

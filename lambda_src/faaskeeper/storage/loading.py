@@ -18,6 +18,7 @@ from faaskeeper.storage.transactions import Moved
 from faaskeeper.storage.znodes import NodeItem, read_children
 from faaskeeper.znode import paths
 from faaskeeper.znode.model import Session, data_length
+from faaskeeper.znode.paths import Tops
 from faaskeeper.znode.quotas import Usage
 from faaskeeper.znode.state import State
 
@@ -65,7 +66,7 @@ class Snapshot:
     ephemerals: dict[int, list[str]] = field(default_factory=dict[int, "list[str]"])
     alive: dict[str, bool] = field(default_factory=dict[str, bool])
     children: dict[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
-    quotas: frozenset[str] = frozenset()
+    quotas: Tops = field(default_factory=Tops)
     usage: dict[str, Usage | None] = field(default_factory=dict[str, "Usage | None"])
 
     def state(self) -> State:

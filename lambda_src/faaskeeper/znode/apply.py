@@ -128,6 +128,8 @@ class _Transaction:
             case Reap():
                 return self._reap(operation)
             case WatchSubtree() | UnwatchSubtree():
+                if not paths.is_valid(operation.path):
+                    raise ZnodeError(Code.BAD_ARGUMENTS, "no znode can be there")
                 self._state.put_subtree_watch(operation.path, operation.gateway, isinstance(operation, WatchSubtree))
                 return Outcome(Code.OK, self._zxid)
             case ListChildren():
@@ -147,6 +149,8 @@ class _Transaction:
         acls.check(parent.acl, Permission.CREATE, self._caller)
         path = f"{create.path}{parent.creates:010d}" if mode.sequential else create.path
         paths.validate(path)
+        if not paths.is_valid(path):
+            raise ZnodeError(Code.SYSTEM_ERROR, "too long to be stored")
         if (self._state.node_or_assume_missing(path) if mode.sequential else self._state.node(path)) is not None:
             raise ZnodeError(Code.NODE_EXISTS, path)
         if parent.kind is Kind.EPHEMERAL:
