@@ -397,6 +397,33 @@ def test_as_many_quotas_as_a_multi_sets(aws: BotoAws) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [Multi(tuple(Delete(f"/{index}") for index in range(20_000))), Reap("/container", 1, 1, 1), ListChildren("/")],
+    ids=lambda operation: type(operation).__name__,
+)
+def test_what_no_multi_has_inside(aws: BotoAws, monkeypatch: pytest.MonkeyPatch, forged: Operation) -> None:
+    """Neither more work than a multi may be nor what only the service's functions may ask for."""
+    monkeypatch.setenv("TRUSTED_SENDERS", "AROAREAPER,AROAJANITOR")
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        await stage.do(client, create("/container", flags=4), create("/container/x"), Delete("/container/x"))
+        node = await stage.node("/container")
+        assert node is not None
+        inside = Reap("/container", node.czxid, node.mzxid, node.pzxid) if isinstance(forged, Reap) else forged
+        await stage.send(client.gateway, (client, Multi((inside,))))  # type: ignore[arg-type]
+        (number_,) = await stage.send(client.gateway, (client, create("/x")))
+        await by_a_client(stage)
+        assert await stage.outcomes(client.gateway, [number_])
+        assert await stage.node("/x") is not None
+        assert await stage.node("/container") == node
+        assert len(await stage.quarantined()) == 1
+
+    run(scenario())
+
+
 FORGERIES: list[Operation] = [
     SetData("/x", b"forged"),
     Delete("/x"),

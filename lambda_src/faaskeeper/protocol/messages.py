@@ -317,8 +317,10 @@ def _unpack_set_acl(path: str, acl: Any, version: int) -> SetAcl:
 
 
 def _unpack_multi(*packed: list[Any]) -> Multi:
-    parts = tuple(_unpack_operation(tag, fields) for tag, *fields in packed)
-    return Multi(parts)  # type: ignore[arg-type]  # whoever is inside, apply refuses what may not be
+    for tag, *_ in packed:
+        if tag not in _PARTS:
+            raise ValueError(f"{tag!r} in a multi")
+    return Multi(tuple(_OPERATIONS[tag][2](*fields) for tag, *fields in packed))  # type: ignore[arg-type]
 
 
 def _unpack_session(password_hash: str, timeout: int) -> CreateSession:
@@ -366,6 +368,9 @@ _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[...
     ),
     "list": (ListChildren, lambda o: [o.path], _checked(ListChildren, _text)),
 }
+_PARTS = frozenset(("create", "delete", "set", "check"))
+"""What ZooKeeper's protocol allows inside a multi (MultiOperationRecord), and so no other multi. What is asked for by
+itself is checked first for who asks for it, and how large it is."""
 _TAGS = {kind: tag for tag, (kind, _, _) in _OPERATIONS.items()}
 
 
