@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from faaskeeper.functions import batch
 from faaskeeper.functions.batch import MOST_OPERATIONS, OLDEST_REQUEST
 from faaskeeper.functions.committing import Unfinished
 from faaskeeper.functions.notifier import notify
@@ -29,7 +30,7 @@ from faaskeeper.storage.znodes import (
 )
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Blob, EventKind
-from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, Multi, Operation, SetData
+from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, ListChildren, Multi, Operation, SetData
 
 from .stage import COMMIT, Counting, Failing, Gateway, Stage, calls, create, run
 
@@ -235,6 +236,32 @@ class TestPoison:
             await stage.drain(stage.sequencer(failing))
             assert failing.failed == 1
             assert (await stage.outcomes(other.gateway, [number]))[number].code is Code.OK
+
+        run(scenario())
+
+    def test_more_listings_than_a_message_holds(self, aws: BotoAws) -> None:
+        """Nobody's outcome is lost with them."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            names = [f"{index:0800d}" for index in range(600)]
+            await stage.do(client, create("/many"), Multi(tuple(create(f"/many/{name}") for name in names)))
+            *listed, written = await stage.do(client, *[ListChildren("/many")] * 18, create("/x"))
+            assert {outcome.names for outcome in listed} == {tuple(names)}
+            assert written.code is Code.OK
+
+        run(scenario())
+
+    def test_a_listing_that_no_message_holds(self, aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batch, "_MOST_LISTING_BYTES", 1000)
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            await stage.do(client, create("/a"), create("/a/b"), create("/a/" + "n" * 1000))
+            listed = await stage.do(client, ListChildren("/"), ListChildren("/a"), create("/x"))
+            assert [outcome.code for outcome in listed] == [Code.OK, Code.OPERATION_TIMEOUT, Code.OK]
 
         run(scenario())
 

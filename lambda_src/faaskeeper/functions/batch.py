@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from faaskeeper.protocol.messages import Principal, Request
+from faaskeeper.protocol.messages import Principal, Request, outcome_size
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import is_data_key
@@ -46,6 +46,8 @@ OLDEST_REQUEST = 3_600_000
 MOST_OPERATIONS = 5_000
 """Of a multi. One that an invocation does not get through in its time would come again and again, before all others."""
 _MOST_OUTCOME_BYTES = 60_000
+_MOST_LISTING_BYTES = 4_000_000
+"""Of the outcome of one ListChildren; it must fit into a message."""
 _UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
 """Operations that no session stands behind, or not yet."""
 _RESERVED = (ExpireSession, Reap)
@@ -148,7 +150,7 @@ def _apply(
     outcome_bytes = 0
     items: dict[str, int] = {}
     for entry in entries:
-        if batch.entries and _closes_many(entry, snapshot):
+        if batch.entries and (outcome_bytes > _MOST_OUTCOME_BYTES or _closes_many(entry, snapshot)):
             break  # alone, in the next transaction
         fork = state.fork()
         # one session may attach through two gateways in one batch
@@ -157,7 +159,10 @@ def _apply(
         if by not in callers:
             callers[by] = caller_of(principal.session, entry.gateway, principal.credentials, service.super_digest)
         applied = _outcome(service, fork, entry, callers[by], snapshot, batch.zxid, time)
-        outcome_bytes += 100 + 200 * len(applied.outcome.results or ())
+        size = outcome_size(applied.outcome)
+        if applied.outcome.names is not None and size > _MOST_LISTING_BYTES:
+            applied = Applied(Outcome(Code.OPERATION_TIMEOUT, batch.zxid), changed=False)
+        outcome_bytes += size
         more = items | _items(fork, snapshot)
         if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES):
             break

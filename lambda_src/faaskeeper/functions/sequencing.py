@@ -13,6 +13,7 @@ from uuid import uuid4
 from faaskeeper.functions.announcing import Announcer
 from faaskeeper.functions.batch import Batch, Entry, build_batch
 from faaskeeper.functions.committing import Committer, Rejected
+from faaskeeper.protocol.messages import outcome_size
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction
@@ -104,7 +105,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
             head.zxid,
             tuple(batch.plan.keys),
             batch.entries[-1].position if batch.entries else head.applied,
-            tuple(answer for answer in answers if len(ascii(answer)) < _MOST_OUTCOME_BYTES),
+            tuple(answer for answer in answers if outcome_size(answer[2]) < _MOST_OUTCOME_BYTES),
             subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
             detached=tuple(batch.detached),
             detached_at=batch.zxid if batch.detached else head.detached_at,

@@ -202,6 +202,11 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
     return packed
 
 
+def outcome_size(outcome: Outcome) -> int:
+    """Bytes that it takes in a message."""
+    return len(_dump(pack_outcome(outcome)))
+
+
 def unpack_outcome(fields: list[Any]) -> Outcome:
     code, zxid, path, stat, results, session, names = fields + [None] * (7 - len(fields))
     return Outcome(
@@ -383,7 +388,7 @@ def _unpack_operation(tag: str, fields: list[Any]) -> Operation:
     return _OPERATIONS[tag][2](*fields)
 
 
-def _dump(document: dict[str, Any]) -> str:
+def _dump(document: dict[str, Any] | list[Any]) -> str:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=True)
 
 
