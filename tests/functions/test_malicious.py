@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,14 @@ import pytest
 
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaper import look_at
-from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.messages import (
+    MOST_CREDENTIALS,
+    MOST_REQUESTS,
+    Principal,
+    Request,
+    RequestMessage,
+    encode_requests,
+)
 from faaskeeper.protocol.service import DATA_VERSION
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, decode_timer, encode_timer
 from faaskeeper.storage.attributes import Attribute, number
@@ -393,6 +401,21 @@ def test_as_many_quotas_as_a_multi_sets(aws: BotoAws) -> None:
         await stage.drain(stage.sequencer(counting))
         assert await stage.node(quotas.limits_path(tops[-1])) is not None
         assert counting.count("batch_get_item") <= 4
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("credentials", [("x" * 20_000,), tuple(map(str, range(MOST_CREDENTIALS + 1)))], ids=len)
+def test_more_credentials_than_a_connection_has(aws: BotoAws, credentials: tuple[str, ...]) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        forged = replace(client.principal, credentials=tuple(("digest", each) for each in credentials))
+        await stage.send(client.gateway, (forged, create("/forged")))
+        (outcome,) = await stage.do(client, create("/x"))
+        assert outcome.code is Code.OK
+        assert await stage.node("/forged") is None
+        assert len(await stage.quarantined()) == 1
 
     run(scenario())
 

@@ -15,6 +15,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.errors import AwsError, Unavailable
 from faaskeeper.storage.queues import MOST_BYTES, send_request
+from faaskeeper.znode.model import Acl
 from faaskeeper.znode.operations import AttachSession, CreateSession, Operation, Outcome
 
 logger = logging.getLogger(__name__)
@@ -101,9 +102,14 @@ class Outbox:
 
     def _next_message(self) -> tuple[list[_Sent], str]:
         taken: list[_Sent] = []
+        principals: set[Principal] = set()
         size = 0
         while self._waiting and len(taken) < MOST_REQUESTS:
-            size += _size(self._waiting[0].request.operation)
+            request = self._waiting[0].request
+            size += _size(request.operation)
+            if request.principal not in principals:
+                principals.add(request.principal)
+                size += 100 + sum(30 + 6 * len(credential) for _, credential in request.principal.credentials)
             if taken and size > MOST_BYTES:
                 break
             taken.append(self._waiting.popleft())
@@ -141,5 +147,6 @@ def _size(operation: Operation) -> int:
         return 200 + sum(_size(part) for part in parts)
     data = getattr(operation, "data", None)
     length = len(data) if isinstance(data, bytes) else 0
-    acl = getattr(operation, "acl", ())
-    return 300 + 6 * len(getattr(operation, "path", "")) + length * 4 // 3 + 100 * len(acl)
+    acl: tuple[Acl, ...] = getattr(operation, "acl", ())
+    entries = sum(30 + 6 * (len(entry.scheme) + len(entry.id)) for entry in acl)
+    return 300 + 6 * len(getattr(operation, "path", "")) + length * 4 // 3 + entries

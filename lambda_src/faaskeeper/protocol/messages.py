@@ -41,6 +41,10 @@ _GATEWAY = re.compile("[0-9A-Za-z_-]{1,32}")
 """So long that its queue's name is one that SQS takes, behind the longest prefix."""
 MOST_REQUESTS = 500
 """Of one message."""
+MOST_CREDENTIALS = 50
+"""Of one connection. Whatever their number, each request is checked by all of them."""
+MOST_CREDENTIAL_LENGTH = 16_384
+"""Characters of all of them: they go with every message that has a request of the connection."""
 
 
 class InvalidMessage(ValueError):
@@ -240,7 +244,15 @@ def unpack_acl(packed: Any) -> tuple[Acl, ...]:
 
 def _unpack_principal(session: int, epoch: int, password: str, credentials: list[list[str]]) -> Principal:
     proofs = tuple((_text(scheme), _text(credential)) for scheme, credential in credentials)
+    if too_many(proofs):
+        raise ValueError(f"{len(proofs)} credentials are more than a connection has")
     return Principal(checked_number(session), checked_number(epoch), _unpack_bytes(password), proofs)
+
+
+def too_many(credentials: tuple[tuple[str, str], ...]) -> bool:
+    """Whether they are more than a connection may have, in number or length."""
+    length = sum(len(scheme) + len(credential) for scheme, credential in credentials)
+    return len(credentials) > MOST_CREDENTIALS or length > MOST_CREDENTIAL_LENGTH
 
 
 def is_gateway(id: str) -> bool:

@@ -143,7 +143,7 @@ class _Transaction:
             self._existing_session()
         if "/" not in create.path or "\0" in create.path:
             raise ZnodeError(Code.BAD_ARGUMENTS, f"invalid path {create.path!r}")
-        acl = acls.fixup(create.acl, self._caller.identities)
+        acl = acls.fixup(create.acl, self._caller)
         parent_path = paths.parent(create.path)
         parent = self._existing(parent_path)
         acls.check(parent.acl, Permission.CREATE, self._caller)
@@ -216,7 +216,7 @@ class _Transaction:
     def _set_acl(self, set_acl: SetAcl) -> Outcome:
         path = set_acl.path
         paths.validate(path)
-        acl = acls.fixup(set_acl.acl, self._caller.identities)
+        acl = acls.fixup(set_acl.acl, self._caller)
         before = self._existing(path)
         acls.check(before.acl, Permission.ADMIN, self._caller)
         _check_version(path, before.aversion, set_acl.version)
