@@ -53,7 +53,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
         return batch
 
     def _refusal(self, head: Head, entry: Entry) -> Batch:
-        """The watermark stays, as the request would fail again."""
+        """The watermark stays if there is time, as the request would fail again."""
         logger.error("request %d of %s", entry.request.number, entry.gateway)
         return Batch([entry], [Outcome(Code.SYSTEM_ERROR, head.zxid)])
 
@@ -91,6 +91,8 @@ class Sequencer(Committer[Entry, Head, Batch]):
             (entry.gateway, entry.request.number, outcome)
             for entry, outcome in zip(batch.entries, batch.outcomes, strict=True)
         ]
+        if batch.plan is None and self._late:
+            batch = replace(batch, plan=Plan(), zxid=head.zxid + 1)
         if batch.plan is None:
             # what was checked must be the present: another instance may have gone on since, and even when the head
             # still looks the same, what was loaded may be of a transaction that was just becoming visible
