@@ -34,6 +34,7 @@ from faaskeeper.storage.ledger import Head, read_events, read_head
 from faaskeeper.storage.queues import REQUEST_GROUP, check_out, reply_queue_name, reply_queue_url
 from faaskeeper.storage.sessions import beat, list_ephemerals, read_session
 from faaskeeper.storage.znodes import Listing, NodeItem, read_children, read_node
+from faaskeeper.znode import quotas
 from faaskeeper.znode.model import OPEN_ACL, Data, Event, Session, Znode
 from faaskeeper.znode.operations import Create, CreateSession, Operation, Outcome
 
@@ -411,6 +412,13 @@ class Counting:
 
 def create(path: str, data: Data = b"", flags: int = 0) -> Create:
     return Create(path, data, OPEN_ACL, flags)
+
+
+def quota(top: str) -> tuple[Operation, ...]:
+    """As zkCli's setquota."""
+    stats = quotas.stats_path(top)
+    above = [stats[:end] for end, slash in enumerate(stats) if slash == "/" and end]
+    return (*map(create, above), create(quotas.limits_path(top), b"count=9,bytes=-1"), create(stats, b"zero"))
 
 
 def moved(client: Client, gateway: Gateway) -> Client:

@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,14 @@ import pytest
 from faaskeeper.functions.asking import ask
 from faaskeeper.functions.metrics import Metrics
 from faaskeeper.functions.reaper import look_at
-from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, RequestMessage, encode_requests
+from faaskeeper.protocol.messages import (
+    MOST_CREDENTIALS,
+    MOST_REQUESTS,
+    Principal,
+    Request,
+    RequestMessage,
+    encode_requests,
+)
 from faaskeeper.protocol.service import DATA_VERSION
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, decode_timer, encode_timer
 from faaskeeper.storage.attributes import Attribute, number
@@ -25,6 +33,7 @@ from faaskeeper.storage.aws import MOST_OBJECT_BYTES, BotoAws
 from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.leftovers import scan_gateways
+from faaskeeper.storage.queues import send_request
 from faaskeeper.storage.sessions import read_gateway
 from faaskeeper.storage.znodes import (
     EVERYBODY,
@@ -34,6 +43,7 @@ from faaskeeper.storage.znodes import (
     read_node_and_value,
     register_watch,
 )
+from faaskeeper.znode import quotas
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import (
     AttachSession,
@@ -46,9 +56,10 @@ from faaskeeper.znode.operations import (
     Operation,
     Reap,
     SetData,
+    WatchSubtree,
 )
 
-from .stage import Client, Counting, Gateway, Stage, create, run
+from .stage import Client, Counting, Gateway, Stage, create, quota, run
 
 PER_ZNODE = {"watch_data", "watch_child", "watch_stay"}
 PER_GATEWAY = {"beat", "timeout"}
@@ -368,6 +379,84 @@ def test_full_messages_that_want_much_loaded(aws: BotoAws) -> None:
         await stage.drain(stage.sequencer(counting))
         assert (await stage.outcomes(client.gateway, numbers))[numbers[0]].code is Code.OK
         assert counting.count("batch_get_item") <= 40
+
+    run(scenario())
+
+
+def test_paths_as_long_as_a_message(aws: BotoAws) -> None:
+    """Whatever is looked for above them, where somebody has a quota and somebody watches a subtree."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client, watcher = await stage.client(), await stage.gateway()
+        await stage.do(client, create("/a"), *quota("/a"), WatchSubtree("/a", watcher.id))
+        endless = "/a" * 3_000_000
+        for operation in (Delete(endless), SetData(endless, b""), create(endless), WatchSubtree(endless, watcher.id)):
+            body = encode_requests(RequestMessage("", (Request(client.principal, 1, operation),)))
+            await send_request(aws, stage.service, body, uuid4().hex, seconds=10)
+        (outcome,) = await stage.do(client, SetData("/a", b"x"))
+        assert outcome.code is Code.OK
+        assert outcome.zxid in {hint.zxid for hint in await stage.everything(watcher)}
+
+    run(scenario())
+
+
+def test_as_many_quotas_as_a_multi_sets(aws: BotoAws) -> None:
+    """What counts for each is loaded together."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        tops = [f"/t{index}" for index in range(20)]
+        await stage.do(client, Multi(tuple(create(path) for top in tops for path in (top, f"/zookeeper/quota{top}"))))
+        counting = Counting(aws)
+        each = ((create(quotas.limits_path(top)), SetData(top, b"x")) for top in tops)
+        await stage.send(client.gateway, (client, Multi(tuple(itertools.chain(*each)))))
+        await stage.drain(stage.sequencer(counting))
+        assert await stage.node(quotas.limits_path(tops[-1])) is not None
+        assert counting.count("batch_get_item") <= 4
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("credentials", [("x" * 20_000,), tuple(map(str, range(MOST_CREDENTIALS + 1)))], ids=len)
+def test_more_credentials_than_a_connection_has(aws: BotoAws, credentials: tuple[str, ...]) -> None:
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        forged = replace(client.principal, credentials=tuple(("digest", each) for each in credentials))
+        await stage.send(client.gateway, (forged, create("/forged")))
+        (outcome,) = await stage.do(client, create("/x"))
+        assert outcome.code is Code.OK
+        assert await stage.node("/forged") is None
+        assert len(await stage.quarantined()) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [Multi(tuple(Delete(f"/{index}") for index in range(20_000))), Reap("/container", 1, 1, 1), ListChildren("/")],
+    ids=lambda operation: type(operation).__name__,
+)
+def test_what_no_multi_has_inside(aws: BotoAws, monkeypatch: pytest.MonkeyPatch, forged: Operation) -> None:
+    """Neither more work than a multi may be nor what only the service's functions may ask for."""
+    monkeypatch.setenv("TRUSTED_SENDERS", "AROAREAPER,AROAJANITOR")
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        await stage.do(client, create("/container", flags=4), create("/container/x"), Delete("/container/x"))
+        node = await stage.node("/container")
+        assert node is not None
+        inside = Reap("/container", node.czxid, node.mzxid, node.pzxid) if isinstance(forged, Reap) else forged
+        await stage.send(client.gateway, (client, Multi((inside,))))  # type: ignore[arg-type]
+        (number_,) = await stage.send(client.gateway, (client, create("/x")))
+        await by_a_client(stage)
+        assert await stage.outcomes(client.gateway, [number_])
+        assert await stage.node("/x") is not None
+        assert await stage.node("/container") == node
+        assert len(await stage.quarantined()) == 1
 
     run(scenario())
 

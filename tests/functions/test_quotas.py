@@ -11,17 +11,10 @@ from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode import quotas
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Data
-from faaskeeper.znode.operations import Delete, Multi, Operation, SetData
+from faaskeeper.znode.operations import Delete, Multi, SetData
 
-from .stage import COMMIT, Counting, Stage, create, run
+from .stage import COMMIT, Counting, Stage, create, quota, run
 from .world import World
-
-
-def quota(top: str) -> tuple[Operation, ...]:
-    """As zkCli's setquota."""
-    stats = quotas.stats_path(top)
-    above = [stats[:end] for end, slash in enumerate(stats) if slash == "/" and end]
-    return (*map(create, above), create(quotas.limits_path(top), b"count=9,bytes=-1"), create(stats, b"zero"))
 
 
 async def stats(world: World | Stage, aws: BotoAws, top: str) -> Data:
@@ -86,7 +79,7 @@ def test_a_write_below_a_quota_takes_one_item_more(aws: BotoAws) -> None:
 
 def test_too_much_to_count(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes must not stand still for long, so such a quota is refused."""
-    monkeypatch.setattr(loading, "_MOST_COUNTED", 3)
+    monkeypatch.setattr(loading, "_MOST_COUNTED", 213)
 
     async def scenario() -> None:
         stage = await Stage.create(aws)
@@ -97,5 +90,25 @@ def test_too_much_to_count(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> Non
         (outcome,) = await stage.do(client, create(quotas.stats_path("/a")))
         assert outcome.code is Code.SYSTEM_ERROR
         assert await stats(stage, aws, "/a") is None
+
+    run(scenario())
+
+
+def test_too_deep_to_count(aws: BotoAws) -> None:
+    """Each level is waited for."""
+
+    async def scenario() -> None:
+        stage = await Stage.create(aws)
+        client = await stage.client()
+        depth = 120
+        await stage.do(client, Multi(tuple(create("/a" * (level + 1)) for level in range(depth))))
+        assert (await stage.do(client, *quota("/a" * (depth - 3))))[-1].code is Code.OK
+        (*_, stats_path) = quota("/a")
+        await stage.do(client, create(quotas.limits_path("/a")))
+        counting = Counting(aws)
+        (number,) = await stage.send(client.gateway, (client, stats_path))
+        await stage.drain(stage.sequencer(counting))
+        assert (await stage.outcomes(client.gateway, [number]))[number].code is Code.SYSTEM_ERROR
+        assert counting.count("query") <= 100
 
     run(scenario())

@@ -31,7 +31,7 @@ from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Blob, EventKind
 from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, ListChildren, Multi, Operation, SetData
 
-from .stage import COMMIT, Counting, Failing, Gateway, Stage, calls, create, run
+from .stage import COMMIT, Counting, Failing, Gateway, Killed, Stage, calls, create, run
 
 EPHEMERAL = 1
 SEQUENTIAL = 2
@@ -275,6 +275,20 @@ class TestPoison:
 
         run(scenario())
 
+    def test_more_listings_than_a_message_holds(self, aws: BotoAws) -> None:
+        """Nobody's outcome is lost with them."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            names = [f"{index:0800d}" for index in range(600)]
+            await stage.do(client, create("/many"), Multi(tuple(create(f"/many/{name}") for name in names)))
+            *listed, written = await stage.do(client, *[ListChildren("/many")] * 18, create("/x"))
+            assert {outcome.names for outcome in listed} == {tuple(names)}
+            assert written.code is Code.OK
+
+        run(scenario())
+
     def test_a_multi_that_takes_longer_than_an_invocation(self, aws: BotoAws) -> None:
         async def scenario() -> None:
             stage = await Stage.create(aws)
@@ -340,6 +354,60 @@ class TestTime:
             outcomes = await stage.outcomes(client.gateway, numbers)
             assert {outcome.code for outcome in outcomes.values()} == {Code.OK}
             assert len(await stage.children("/q")) == 200
+
+        run(scenario())
+
+    def test_more_answers_than_time(self, aws: BotoAws) -> None:
+        """Nor does it start again with what it has answered, though nothing changed by it."""
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            numbers = await stage.send(client.gateway, *((client, Delete(f"/none{index}")) for index in range(300)))
+            invocations = 0
+            while records := await stage.receive():
+                invocations += 1
+                assert invocations < 20
+                try:
+                    await stage.sequencer().invoke(records, seconds=0)
+                except Unfinished:
+                    continue
+                await stage.delete(records)
+            assert invocations > 2
+            outcomes = await stage.outcomes(client.gateway, numbers)
+            assert {outcome.code for outcome in outcomes.values()} == {Code.NO_NODE}
+
+        run(scenario())
+
+    @pytest.mark.parametrize("code", [Code.OK, Code.NO_NODE])
+    def test_more_than_an_instance_bears(self, aws: BotoAws, code: Code) -> None:
+        """What kills one instance after the other is taken in small portions, and ends."""
+
+        class Small:
+            async def call(self, service: str, operation: str, **parameters: Any) -> Response:
+                if operation == "batch_get_item":
+                    keys = sum(len(table["Keys"]) for table in parameters["RequestItems"].values())
+                    if keys > 12:
+                        raise Killed
+                return await aws.call(service, operation, **parameters)
+
+        async def scenario() -> None:
+            stage = await Stage.create(aws)
+            client = await stage.client()
+            operations = (create(f"/n{index}") if code is Code.OK else Delete(f"/n{index}") for index in range(50))
+            numbers = await stage.send(client.gateway, *((client, operation) for operation in operations))
+            invocations = 0
+            while records := await stage.receive():
+                invocations += 1
+                assert invocations < 30
+                try:
+                    await stage.sequencer(Small()).invoke(records)
+                except Killed:
+                    await stage.bring_back(records)
+                else:
+                    await stage.delete(records)
+            outcomes = await stage.outcomes(client.gateway, numbers)
+            assert {outcome.code for outcome in outcomes.values()} == {code}
 
         run(scenario())
 

@@ -11,9 +11,10 @@ from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper.storage.aws import BotoAws, Response
 from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, TransactionCancelled
 from faaskeeper.storage.sessions import GatewayItem, list_gateway_sessions, read_gateway, read_session
+from tests.wire.raw import int32, string
 
 from .ensemble import Ensemble, Served, ensemble, eventually, run, true
-from .wire import CLOSE, CREATE, EPHEMERAL, OK, PATIENCE, Zk, creation, patiently
+from .wire import AUTH, CLOSE, CREATE, CREATED, EPHEMERAL, NO_NODE, OK, PATIENCE, Zk, creation, patiently
 
 
 async def gone(whole: Ensemble, path: str) -> float:
@@ -348,5 +349,40 @@ def test_a_wrong_password_does_not_make_the_gateway_careless(aws: BotoAws) -> No
             assert (await two_beats_later(whole, served)).timeout == 5000
             again = await zk.resume(served.port)
             assert (await again.exists("/lock")).stat.owner == zk.session
+
+    run(scenario())
+
+
+def test_more_credentials_than_a_connection_may_have(aws: BotoAws) -> None:
+    """They go with all it asks for: it is closed, as for a frame that is too large, and its session is not."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk, other = await served.connect(), await served.connect()
+            assert (await zk.call(AUTH, int32(0) + string(b"digest") + string(b"me:secret"))).error == OK
+            zk.send(AUTH, int32(0) + string(b"digest") + string(b"u" * 20_000))
+            await zk.until_closed()
+            assert (await other.create("/x")).error == OK
+            assert (await (await zk.resume(served.port)).create("/y")).error == OK
+
+    run(scenario())
+
+
+def test_watches_where_no_znode_can_be(aws: BotoAws) -> None:
+    """They are set, as everywhere, and hold up nobody."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            endless = "/a" * 300_000
+            assert (await zk.exists(endless, watch=True)).error == NO_NODE
+            assert (await zk.add_watch(endless, recursive=True)).error == OK
+            assert (await zk.add_watch("/a", recursive=True)).error == OK
+            assert (await zk.set_watches(0, exist=(endless,))).error == OK
+            assert (await zk.create(endless)).error == NO_NODE
+            assert (await zk.create("/a")).error == OK
+            await zk.event(CREATED, "/a")
 
     run(scenario())

@@ -38,7 +38,7 @@ OPERATIONS: tuple[Operation, ...] = (
     SetData("/a", b"data"),
     SetAcl("/a", _ACL),
     Check("/a", 0),
-    Multi((Create("/m", b"", OPEN_ACL, 0), Check("/m"), Multi((Delete("/m"),)))),  # type: ignore[arg-type]
+    Multi((Create("/m", b"", OPEN_ACL, 0), Check("/m"), Delete("/m"), SetData("/", b""))),
     CreateSession(bytes(32), 4000),
     AttachSession(4000),
     CloseSession(),

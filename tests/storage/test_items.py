@@ -14,7 +14,7 @@ from faaskeeper.storage.attributes import number
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.commit import MOST_ITEMS, Plan, plan, transaction
 from faaskeeper.storage.keys import KEY_NAMES, Key, child_key, ephemeral_key, node_key, pack_key, unpack_key, value_key
-from faaskeeper.storage.ledger import Head, confirm_complete, event_records, read_events, read_head
+from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, event_records, read_events, read_head
 from faaskeeper.storage.loading import Snapshot, Wanted, load
 from faaskeeper.storage.sessions import list_ephemerals, read_session
 from faaskeeper.storage.transactions import Position
@@ -109,7 +109,7 @@ class Writer:
             state.put_session(id, session)
         base = self.head.zxid if self.head else 0
         zxid = zxid or base + 1
-        self.plan = plan(self.service, state, snapshot, events, {}, zxid, 1_000)
+        self.plan = plan(self.service, state, snapshot, events, Subtrees(), zxid, 1_000)
         outcomes = (("gateway", 1, Outcome(Code.OK, zxid, path="/…")),)
         head = Head(zxid, base, tuple(self.plan.keys), Position(10**30 + zxid, 7), outcomes, detached=(("g", -5, 2),))
         await self.aws.call(
@@ -407,7 +407,7 @@ class TestWatchSets:
             state = snapshot.state()
             state.put("/a", znode(1, mzxid=2, zxid=2))
             events = (Event(2, "/a", EventKind.DATA),)
-            planned = plan(writer.service, state, snapshot, events, {}, 2, 0)
+            planned = plan(writer.service, state, snapshot, events, Subtrees(), 2, 0)
             await unregister_watch(writer.aws, writer.service, "/a", WATCH_DATA, "one")
             head = Head(2, 1, tuple(planned.keys), Position(1, 0))
             await writer.aws.call(
@@ -529,7 +529,7 @@ def test_what_changed_is_what_is_written() -> None:
 
     snapshot.items["/a"] = NodeItem("/a", attributes_of(znode(1), 1024))
     state.put("/a", znode(1, mzxid=2, zxid=2, version=1, data=b"new"))
-    planned = plan(service, state, snapshot, (), {}, 2, 0)
+    planned = plan(service, state, snapshot, (), Subtrees(), 2, 0)
     assert planned.keys == [node_key("/a")]
     values = planned.actions[0]["Update"]["ExpressionAttributeValues"]
     assert set(values) == {":mzxid", ":zxid", ":version", ":data"}

@@ -57,7 +57,7 @@ def test_digest_id(credentials: str, identity: str) -> None:
     ],
 )
 def test_valid_ids_are_kept_as_they_are(scheme: str, id: str) -> None:
-    assert fixup(of((31, scheme, id)), ()) == of((31, scheme, id))
+    assert fixup(of((31, scheme, id)), Caller(1)) == of((31, scheme, id))
 
 
 @pytest.mark.parametrize(
@@ -104,31 +104,35 @@ def test_valid_ids_are_kept_as_they_are(scheme: str, id: str) -> None:
 def test_invalid_ids(scheme: str, id: str) -> None:
     for acl in (of((31, scheme, id)), (WORLD, Acl(31, scheme, id))):
         with pytest.raises(ZnodeError) as raised:
-            fixup(acl, (LOCAL,))
+            fixup(acl, Caller(1, identities=(LOCAL,)))
         assert raised.value.code is Code.INVALID_ACL
         assert f"{scheme}:{id}" in str(raised.value)
 
 
 def test_an_empty_acl_is_invalid() -> None:
     with pytest.raises(ZnodeError) as raised:
-        fixup((), (BOSS,))
+        fixup((), Caller(1, identities=(BOSS,)))
     assert raised.value.code is Code.INVALID_ACL
 
 
 def test_repetitions_go_and_the_order_stays() -> None:
     acl = of((31, "world", "anyone"), (31, "world", "anyone"), (1, "world", "anyone"))
-    assert fixup(acl, ()) == of((31, "world", "anyone"), (1, "world", "anyone"))
+    assert fixup(acl, Caller(1)) == of((31, "world", "anyone"), (1, "world", "anyone"))
 
 
 def test_perms_are_not_range_checked() -> None:
     acl = of((255, "world", "anyone"), (0, "world", "anyone"), (-1, "world", "anyone"))
-    assert fixup(acl, ()) == acl
+    assert fixup(acl, Caller(1)) == acl
 
 
 def test_auth_becomes_every_authenticated_id_with_its_perms() -> None:
     """acl.auth_expands_to, acl.auth.two_users"""
     acl = of((6, "auth", "ignored"), (1, "world", "anyone"))
-    assert fixup(acl, (LOCAL, MATE, BOSS)) == (Acl(6, *MATE), Acl(6, *BOSS), Acl(1, "world", "anyone"))
+    assert fixup(acl, Caller(1, identities=(LOCAL, MATE, BOSS))) == (
+        Acl(6, *MATE),
+        Acl(6, *BOSS),
+        Acl(1, "world", "anyone"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,11 +152,14 @@ def test_ids_stand_in_the_order_of_a_java_hash_set_whatever_their_age(users: tup
 
 
 def test_to_authenticate_twice_is_to_authenticate_once() -> None:
-    assert fixup((Acl(31, "auth", ""),), (BOSS, LOCAL, BOSS)) == (Acl(31, *BOSS),)
+    assert fixup((Acl(31, "auth", ""),), Caller(1, identities=(BOSS, LOCAL, BOSS))) == (Acl(31, *BOSS),)
 
 
 def test_an_expanded_id_is_not_merged_with_one_that_stands_there() -> None:
-    assert fixup((Acl(31, *BOSS), Acl(31, "auth", "")), (BOSS,)) == (Acl(31, *BOSS), Acl(31, *BOSS))
+    assert fixup((Acl(31, *BOSS), Acl(31, "auth", "")), Caller(1, identities=(BOSS,))) == (
+        Acl(31, *BOSS),
+        Acl(31, *BOSS),
+    )
 
 
 @pytest.mark.parametrize("permission", list(Permission)[:5])

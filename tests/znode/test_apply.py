@@ -22,7 +22,9 @@ from faaskeeper.znode.operations import (
     SetAcl,
     SetData,
 )
+from faaskeeper.znode.paths import MOST_LENGTH
 from faaskeeper.znode.state import State
+from faaskeeper.znode.touched import touched
 from tests.znode.tree import Tree
 
 READ, WRITE, CREATE, DELETE, ADMIN = list(Permission)[:5]
@@ -516,6 +518,15 @@ def test_a_listing_that_no_gateway_would_read_is_refused(tree: Tree) -> None:
     with pytest.raises(ZnodeError, match="too long") as refused:
         apply(state, ListChildren("/a"), ME, 100, 1000)
     assert refused.value.code == Code.OPERATION_TIMEOUT
+
+
+def test_a_path_that_cannot_be_stored(tree: Tree) -> None:
+    """Nothing is there, and nobody is sent to look."""
+    endless = "/" + "n" * MOST_LENGTH
+    assert not touched(Multi((create(endless), Delete(endless), Check(endless))), 1).paths - {"/"}
+    assert tree.code(create(endless)) == Code.SYSTEM_ERROR
+    for operation in (create(f"{endless}/n"), Delete(endless), SetData(endless, b""), SetAcl(endless, OPEN_ACL)):
+        assert tree.code(operation) == Code.NO_NODE
 
 
 def test_an_error_names_what_it_is_about(tree: Tree) -> None:

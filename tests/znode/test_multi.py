@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from faaskeeper.znode.acl import Caller
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import OPEN_ACL, READ_ACL, Event, EventKind
+from faaskeeper.znode.model import OPEN_ACL, READ_ACL, Acl, Event, EventKind, Identity
 from faaskeeper.znode.operations import Check, Create, Delete, Multi, Outcome, SetData
 from tests.znode.tree import Tree
 
@@ -145,3 +148,15 @@ def test_an_ephemeral_in_a_multi_is_the_session_s(tree: Tree) -> None:
     assert tree.ephemerals(1) == {"/e", "/a/e0000000000"}
     with pytest.raises(ZnodeError):
         tree.do(create("/e/k"))
+
+
+def test_who_asks_is_found_out_once(tree: Tree) -> None:
+    """However many parts ask for it: each by itself would take so long that this test would not end."""
+    endless = Caller(1, identities=(Identity("digest", "u" * 1_000_000),))
+    acl = (Acl(31, "auth", ""),)
+    assert set(tree.codes(Multi(tuple(Create(f"/n{index}", b"", acl) for index in range(5000))), endless)) == {OK}
+    others = tuple(Acl(31, "ip", f"10.{index >> 8}.{index & 255}.0/24") for index in range(30_000))
+    tree.nodes["/a"] = replace(tree.nodes["/a"], acl=others)
+    assert tree.codes(Multi((Check("/a"),)), endless) == [Code.NO_AUTH]
+    tree.nodes["/a"] = replace(tree.nodes["/a"], acl=(*others, *OPEN_ACL))
+    assert set(tree.codes(Multi((Check("/a"),) * 5000), endless)) == {OK}

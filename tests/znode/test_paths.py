@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from faaskeeper.znode import paths
 from faaskeeper.znode.errors import Code, ZnodeError
@@ -92,3 +94,21 @@ def test_parent_and_name(path: str, parent: str, name: str) -> None:
 @pytest.mark.parametrize("path", ["/a", "/a/b", "/a/b/c"])
 def test_child_undoes_parent_and_name(path: str) -> None:
     assert paths.child(paths.parent(path), paths.name(path)) == path
+
+
+some = st.lists(st.sampled_from(["a", "b", "ab", "%"]), max_size=4).map(lambda names: f"/{'/'.join(names)}")
+
+
+@given(tops=st.lists(some), dropped=st.lists(some), path=some)
+def test_what_is_above_a_path(tops: list[str], dropped: list[str], path: str) -> None:
+    index = paths.Tops(tops)
+    for top in dropped:
+        index.discard(top)
+    above = {top for top in set(tops) - set(dropped) if f"{path}/".startswith(f"{top.rstrip('/')}/")}
+    assert list(index.over(path)) == sorted(above, key=len)
+
+
+def test_what_is_above_the_longest_path() -> None:
+    """Which has so much above it that as texts it would not come to an end."""
+    index = paths.Tops(["/a/a", "/a/b", "/"])
+    assert list(index.over("/a" * 4_000_000)) == ["/", "/a/a"]

@@ -72,7 +72,7 @@ class Tree:
             {path: self.nodes.get(path) for path in needed},
             {session: self.sessions.get(session) for session in what.sessions},
             ephemerals,
-            quotas=limited,
+            quotas=paths.Tops(limited),
             usage={top: self.usage(top) for top in counted},
         )
 

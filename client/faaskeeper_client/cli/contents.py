@@ -35,7 +35,7 @@ from faaskeeper.storage.keys import (
     session_partition,
     unhex64,
 )
-from faaskeeper.storage.ledger import Head, head_of
+from faaskeeper.storage.ledger import Head, Subtrees, head_of
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.sessions import GatewayItem, gateway_of, session_of
 from faaskeeper.storage.znodes import znode_of
@@ -172,11 +172,11 @@ def plans(service: Service, nodes: Mapping[str, Znode], sessions: Mapping[int, S
     for path, node in nodes.items():
         state = State({path: None})
         state.put(path, node)
-        yield plan(service, state, Snapshot(), (), {}, 0, time)
+        yield plan(service, state, Snapshot(), (), Subtrees(), 0, time)
     for id, session in sessions.items():
         state = State(sessions={id: None})
         state.put_session(id, session)
-        yield plan(service, state, Snapshot(), (), {}, 0, time)
+        yield plan(service, state, Snapshot(), (), Subtrees(), 0, time)
 
 
 def _read_znodes(contents: Contents, items: Iterable[Item]) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from faaskeeper.protocol.messages import Principal
+from faaskeeper.protocol.messages import Principal, too_many
 from faaskeeper.storage.errors import AwsError
 from faaskeeper.znode.acl import Caller, caller_of, may_read
 from faaskeeper.znode.errors import Code
@@ -447,7 +447,11 @@ class Connection:
     async def _authenticate(self, xid: int, auth: Auth) -> None:
         credential = auth.credentials.decode("utf-8", "replace")
         if auth.scheme == "digest":
-            self._credentials = (*(c for c in self._credentials if c != ("digest", credential)), ("digest", credential))
+            others = (each for each in self._credentials if each != ("digest", credential))
+            credentials = (*others, ("digest", credential))
+            if too_many(credentials):
+                raise ConnectionLost("more credentials than a connection may have")
+            self._credentials = credentials
             self._identify()
         elif auth.scheme != "ip":
             self.write(responses.auth(xid, Code.AUTH_FAILED))

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, WATCH_STAY
 from faaskeeper.znode.model import Event, EventKind
-from faaskeeper.znode.paths import ancestors
+from faaskeeper.znode.paths import Tops
 
 
 class Watcher(Protocol):
@@ -69,6 +69,8 @@ class Watches:
         self._unwatched = unwatched
         self._entries: dict[Kind, dict[str, dict[Watcher, int]]] = {kind: {} for kind in Kind}
         self._pending: dict[tuple[Kind, str], list[Registration]] = defaultdict(list)
+        self._subtrees = Tops()
+        """Where anyone watches recursively."""
         self._of: dict[Watcher, dict[tuple[Kind, str], None]] = defaultdict(dict)
         self.armed: set[tuple[Kind, str]] = set()
         """(kind, path) whose set in storage probably names this gateway: then a read need not register again."""
@@ -91,6 +93,8 @@ class Watches:
         """To be called before storage is asked, so that no event falls between."""
         registration = Registration(kind, path, watcher)
         self._pending[kind, path].append(registration)
+        if kind is Kind.RECURSIVE:
+            self._subtrees.add(path)
         return registration
 
     def cancel(self, registration: Registration) -> None:
@@ -100,6 +104,7 @@ class Watches:
             pending.remove(registration)
             if not pending:
                 del self._pending[key]
+                self._tidy(*key)
 
     def complete(self, registration: Registration, zxid: int) -> None:
         """To be called right after the reply was sent that shows the state at ``zxid``."""
@@ -128,7 +133,7 @@ class Watches:
                 if kind in _ONE_SHOT:
                     self._discard(kind, event.path, watcher)
         if event.kind is not EventKind.CHILDREN:
-            for path in ancestors(event.path):
+            for path in self._subtrees.over(event.path):
                 for registration in self._pending.get((Kind.RECURSIVE, path), ()):
                     registration.missed.append(event)
                 for watcher, zxid in self._entries[Kind.RECURSIVE].get(path, {}).items():
@@ -168,6 +173,8 @@ class Watches:
     def _add(self, kind: Kind, path: str, watcher: Watcher, zxid: int) -> None:
         entries = self._entries[kind].setdefault(path, {})
         entries[watcher] = max(zxid, entries.get(watcher, zxid))
+        if kind is Kind.RECURSIVE:
+            self._subtrees.add(path)
         self._of[watcher][kind, path] = None
 
     def _discard(self, kind: Kind, path: str, watcher: Watcher) -> None:
@@ -175,7 +182,12 @@ class Watches:
         del entries[watcher]
         if not entries:
             del self._entries[kind][path]
+            self._tidy(kind, path)
             self._unwatched(kind, path)
         self._of[watcher].pop((kind, path), None)
         if not self._of[watcher]:
             del self._of[watcher]
+
+    def _tidy(self, kind: Kind, path: str) -> None:
+        if kind is Kind.RECURSIVE and not self.anyone(kind, path):
+            self._subtrees.discard(path)

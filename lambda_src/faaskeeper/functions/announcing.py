@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from faaskeeper.functions.metrics import Metrics
-from faaskeeper.protocol.messages import ReplyMessage, encode_reply, is_gateway, pack_event
+from faaskeeper.protocol.messages import ReplyMessage, encode_reply, is_gateway, outcome_size, pack_event
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.attributes import get_set
 from faaskeeper.storage.aws import Aws
@@ -27,9 +27,10 @@ logger = logging.getLogger(__name__)
 
 _MOST_EVENT_BYTES = 100_000
 """Of events carried in a message; more are read from the ledger."""
-_MOST_MESSAGE_OUTCOMES = 500
-"""Of a message, each name of a listing counted too: so that what many ask for does not add up to more than gateways
-read (``aws.MOST_OBJECT_BYTES``)."""
+_MOST_OUTCOME_BYTES = 700_000
+"""Of outcomes in one message, if there are several. What is too large for its gateway is dropped, and nobody else's
+outcome may go with it."""
+_NUMBER_BYTES = 22
 _MOST_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
 _MOST_NAMED = 2000
@@ -133,12 +134,12 @@ def _fits(watched: Watched) -> bool:
 def _parts(outcomes: list[tuple[int, Outcome]]) -> list[list[tuple[int, Outcome]]]:
     """At least one part, so that a gateway without outcomes gets its detached sessions."""
     parts: list[list[tuple[int, Outcome]]] = [[]]
-    room = _MOST_MESSAGE_OUTCOMES
+    room = _MOST_OUTCOME_BYTES
     for number, outcome in outcomes:
-        weight = 1 + len(outcome.names or ())
-        if parts[-1] and weight > room:
+        size = _NUMBER_BYTES + outcome_size(outcome)
+        if size > room and parts[-1]:
             parts.append([])
-            room = _MOST_MESSAGE_OUTCOMES
+            room = _MOST_OUTCOME_BYTES
         parts[-1].append((number, outcome))
-        room -= weight
+        room -= size
     return parts

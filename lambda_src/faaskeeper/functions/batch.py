@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 
-from faaskeeper.protocol.messages import Principal, Request
+from faaskeeper.protocol.messages import Principal, Request, outcome_size
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.blobs import is_data_key
@@ -35,7 +35,7 @@ from faaskeeper.znode.operations import (
     UnwatchSubtree,
     WatchSubtree,
 )
-from faaskeeper.znode.paths import parent
+from faaskeeper.znode.paths import Tops, parent
 from faaskeeper.znode.sessions import admit
 from faaskeeper.znode.state import NotLoaded, State
 from faaskeeper.znode.touched import touched
@@ -115,13 +115,14 @@ async def build_batch(
             entries = entries[:index]
             break
         wanted = more
-    wanted |= Wanted(_stats_of(wanted.paths, subtrees.quotas))
+    begun = Tops(top for path in wanted.paths if (top := quotas.limited(path)))
+    wanted |= Wanted(_stats_of(wanted.paths, subtrees.quotas) | _stats_of(wanted.paths, begun))
     while True:
         await load(aws, service, wanted, snapshot)
         if any(item.zxid > head.zxid for item in snapshot.items.values()):
             raise Moved
         try:
-            batch, unverified = _apply(service, head, entries, snapshot, subtrees.watching, time)
+            batch, unverified = _apply(service, head, entries, snapshot, subtrees, time)
         except NotLoaded as missing:
             wanted = _missing(missing, snapshot)
             continue
@@ -140,7 +141,7 @@ def _apply(
     head: Head,
     entries: Sequence[Entry],
     snapshot: Snapshot,
-    recursive: Mapping[str, frozenset[str]],
+    subtrees: Subtrees,
     time: int,
 ) -> tuple[Batch, frozenset[str]]:
     """The batch, and paths whose absence decided an outcome without becoming a condition of the commit."""
@@ -150,6 +151,8 @@ def _apply(
     outcome_bytes = 0
     items: dict[str, int] = {}
     for entry in entries:
+        if batch.entries and outcome_bytes > _MOST_OUTCOME_BYTES:
+            break
         fork = state.fork()
         # one session may attach through two gateways in one batch
         principal = entry.request.principal
@@ -159,7 +162,7 @@ def _apply(
         applied = _outcome(service, fork, entry, callers[by], snapshot, batch.zxid, time)
         if batch.entries and not applied.finished:
             break  # alone, in the next transaction
-        outcome_bytes += 100 + 200 * len(applied.outcome.results or ())
+        outcome_bytes += outcome_size(applied.outcome)
         more = items | _items(fork, snapshot)
         if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES):
             break
@@ -181,10 +184,10 @@ def _apply(
     if batch.zxid > head.zxid:
         # each changed node is an item at least
         conditional = len(changed) < MOST_ITEMS
-        batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time, conditional=conditional)
+        batch.plan = plan(service, state, snapshot, batch.events, subtrees, batch.zxid, time, conditional=conditional)
         if conditional and not batch.plan.fits:
             conditional = False
-            batch.plan = plan(service, state, snapshot, batch.events, recursive, batch.zxid, time, conditional=False)
+            batch.plan = plan(service, state, snapshot, batch.events, subtrees, batch.zxid, time, conditional=False)
         if not conditional:
             # carried out in steps, of which none may depend on a condition
             unverified = state.assumed_missing
@@ -250,12 +253,10 @@ def _wanted(entry: Entry) -> Wanted:
     return Wanted(need.paths, need.sessions, need.ephemerals, frozenset({entry.gateway}) if attaching else frozenset())
 
 
-def _stats_of(touched_paths: frozenset[str], with_quota: frozenset[str]) -> frozenset[str]:
+def _stats_of(touched_paths: frozenset[str], with_quota: Tops) -> frozenset[str]:
     """The nodes that the usage is kept in by the quotas that may count what happens at these paths."""
-    if not with_quota:
-        return frozenset()
-    tops = (next((top for top in quotas.tops(path) if top in with_quota), None) for path in touched_paths)
-    return frozenset(quotas.stats_path(top) for top in tops if top is not None)
+    tops = (list(with_quota.over(path)) for path in touched_paths)
+    return frozenset(quotas.stats_path(above[-1]) for above in tops if above)
 
 
 def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:

@@ -26,6 +26,10 @@ _MOST_MOVED = 3
 so what still does not fit then never will."""
 
 
+_OFTEN = 3
+"""Deliveries after which commands are taken for more than an invocation gets through at once."""
+
+
 class Stalled(Exception):
     """The queue could not be brought forward in the time given; its messages must come again."""
 
@@ -76,6 +80,7 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
         self._aws = aws
         self._clock = clock
         self._deadline = 0.0
+        self._late_from = 0.0
         self._head: HeadT | None = None
         self._moved: tuple[HeadT | None, int] = (None, 0)
 
@@ -102,14 +107,19 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
     async def _answer_again(self, head: HeadT, covered: Sequence[EntryT]) -> None:
         """Covered commands were applied by an instance that may have died before it answered."""
 
-    async def process(self, entries: Sequence[EntryT], seconds: float) -> None:
-        """Applies, commits and answers ``entries``, which are in queue order, within about ``seconds``.
+    async def process(self, entries: Sequence[EntryT], seconds: float, deliveries: int = 1) -> None:
+        """Applies, commits and answers ``entries``, which are in queue order, within about ``seconds``; the first of
+        them was delivered for that many times.
 
         Raises Stalled or AwsError when it could not; then they must be delivered again, in whatever composition.
         """
-        self._deadline = asyncio.get_running_loop().time() + seconds
+        now = asyncio.get_running_loop().time()
+        often = deliveries > _OFTEN
+        self._deadline = now + seconds
+        self._late_from = now if often else now + 0.75 * seconds
         remaining = list(entries)
-        most = len(remaining)
+        # whatever took too long, memory or time: with few at first, some get done for good
+        most = 1 if often else len(remaining)
         attempt = 0
         while remaining:
             head = await self._complete_head()
@@ -137,6 +147,7 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
                 most = len(remaining)
             if committed:
                 remaining = remaining[done:]
+                most *= 2
                 attempt = 0
                 if remaining:
                     self._mind_the_time()
@@ -198,6 +209,12 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
         if asyncio.get_running_loop().time() + pause > self._deadline:
             raise Stalled(f"gave up after {attempt + 1} attempts")
         await asyncio.sleep(pause)
+
+    @property
+    def _late(self) -> bool:
+        """Whether what is answered now must be put down as applied even if it changed nothing: else an invocation that
+        ends without a change would be followed by others that do the same."""
+        return asyncio.get_running_loop().time() >= self._late_from
 
     def _mind_the_time(self) -> None:
         """An invocation that is cut off leaves its messages invisible for long; one that ends brings them back."""

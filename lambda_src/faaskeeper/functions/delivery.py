@@ -42,13 +42,13 @@ async def deliver(
                 entries.extend(await decode(record, await check_out(aws, parts, record["body"])))
             except (InvalidMessage, NotFound) as error:
                 await _quarantine(aws, parts, committer.metrics, record, str(error))
-        await committer.process(entries, seconds)
+        await committer.process(entries, seconds, _deliveries(records[0]))
     except Unfinished:
         await _make_visible(aws, parts, records, 0)
         raise
     except Exception:
         # at once at first, later after a few seconds
-        received = max(int(record["attributes"].get("ApproximateReceiveCount", 1)) for record in records)
+        received = max(_deliveries(record) for record in records)
         await _make_visible(aws, parts, records, min(_LONGEST_BACKOFF, received - 1))
         raise
     finally:
@@ -75,6 +75,10 @@ async def deliver_timers(
             metrics.add("FailedTimers")
             failed.append({"itemIdentifier": record["messageId"]})
     return failed
+
+
+def _deliveries(record: LambdaEvent) -> int:
+    return int(record["attributes"].get("ApproximateReceiveCount", 1))
 
 
 async def _quarantine(aws: Aws, parts: Parts, metrics: Metrics, record: LambdaEvent, reason: str) -> None:

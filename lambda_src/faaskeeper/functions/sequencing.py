@@ -12,9 +12,10 @@ from hashlib import sha256
 from faaskeeper.functions.announcing import Announcer
 from faaskeeper.functions.batch import Batch, Entry, build_batch
 from faaskeeper.functions.committing import Committer, Rejected
+from faaskeeper.protocol.messages import outcome_size
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction, watching_above
+from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction
 from faaskeeper.storage.errors import TooLarge
 from faaskeeper.storage.journal import (
     Journal,
@@ -61,7 +62,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
         return batch
 
     def _refusal(self, head: Head, entry: Entry) -> Batch:
-        """The watermark stays, as the request would fail again."""
+        """The watermark stays if there is time, as the request would fail again."""
         logger.error("request %d of %s", entry.request.number, entry.gateway)
         return Batch([entry], [Outcome(Code.SYSTEM_ERROR, head.zxid)])
 
@@ -89,7 +90,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
         state = State(dict.fromkeys(GENESIS))
         for path, node in GENESIS.items():
             state.put(path, node)
-        first = plan(self._service, state, Snapshot(), (), {}, 0, 0)
+        first = plan(self._service, state, Snapshot(), (), Subtrees(), 0, 0)
         head = Head(0, 0, tuple(first.keys), _NOTHING_APPLIED, queue=self._queue)
         await self._write(transaction(self._service, first, None, head), head)
 
@@ -99,6 +100,8 @@ class Sequencer(Committer[Entry, Head, Batch]):
             (entry.gateway, entry.request.number, outcome)
             for entry, outcome in zip(batch.entries, batch.outcomes, strict=True)
         ]
+        if batch.plan is None and self._late:
+            batch = replace(batch, plan=Plan(), zxid=head.zxid + 1)
         if batch.plan is None:
             # what was checked must be the present: another instance may have gone on since, and even when the head
             # still looks the same, what was loaded may be of a transaction that was just becoming visible
@@ -113,7 +116,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
             head.zxid,
             tuple(batch.plan.keys),
             batch.entries[-1].position if batch.entries else head.applied,
-            tuple(answer for answer in answers if len(ascii(answer)) < _MOST_OUTCOME_BYTES),
+            tuple(answer for answer in answers if outcome_size(answer[2]) < _MOST_OUTCOME_BYTES),
             subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
             detached=tuple(batch.detached),
             detached_at=batch.zxid if batch.detached else head.detached_at,
@@ -205,8 +208,8 @@ class Sequencer(Committer[Entry, Head, Batch]):
             sets = {
                 (event.path, name) for event in events for name in (FIRED[WATCH_DATA], FIRED[WATCH_CHILD], WATCH_STAY)
             }
-            recursive = {path: set(ids) for path, ids in (await self._of_subtrees(head)).watching.items()}
-            gateways = frozenset[str]().union(*(watching_above(event.path, recursive) for event in events))
+            subtrees = await self._of_subtrees(head)
+            gateways = frozenset[str]().union(*(subtrees.watching_above(event.path) for event in events))
             watched = Watched(tuple(events), tuple(sorted(sets)), gateways)
         await self._announcer.announce(
             head.zxid, head.base, answers, watched, head.detached, detached_at=head.detached_at

@@ -44,6 +44,10 @@ MOST_REQUESTS = 500
 """Of one message."""
 _ENVELOPE = 100
 """Bytes that a message takes at most beside its principals and requests."""
+MOST_CREDENTIALS = 50
+"""Of one connection. Whatever their number, each request is checked by all of them."""
+MOST_CREDENTIAL_LENGTH = 16_384
+"""Characters of all of them: they go with every message that has a request of the connection."""
 
 
 class InvalidMessage(ValueError):
@@ -214,6 +218,11 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
     return packed
 
 
+def outcome_size(outcome: Outcome) -> int:
+    """Bytes that it takes in a message."""
+    return len(_dump(pack_outcome(outcome)))
+
+
 def unpack_outcome(fields: list[Any]) -> Outcome:
     code, zxid, path, stat, results, session, names = fields + [None] * (7 - len(fields))
     return Outcome(
@@ -251,7 +260,15 @@ def _pack_principal(principal: Principal) -> list[Any]:
 
 def _unpack_principal(session: int, epoch: int, password: str, credentials: list[list[str]]) -> Principal:
     proofs = tuple((_text(scheme), _text(credential)) for scheme, credential in credentials)
+    if too_many(proofs):
+        raise ValueError(f"{len(proofs)} credentials are more than a connection has")
     return Principal(checked_number(session), checked_number(epoch), _unpack_bytes(password), proofs)
+
+
+def too_many(credentials: tuple[tuple[str, str], ...]) -> bool:
+    """Whether they are more than a connection may have, in number or length."""
+    length = sum(len(scheme) + len(credential) for scheme, credential in credentials)
+    return len(credentials) > MOST_CREDENTIALS or length > MOST_CREDENTIAL_LENGTH
 
 
 def is_gateway(id: str) -> bool:
@@ -333,8 +350,10 @@ def _unpack_set_acl(path: str, acl: Any, version: int) -> SetAcl:
 
 
 def _unpack_multi(*packed: list[Any]) -> Multi:
-    parts = tuple(_unpack_operation(tag, fields) for tag, *fields in packed)
-    return Multi(parts)  # type: ignore[arg-type]  # whoever is inside, apply refuses what may not be
+    for tag, *_ in packed:
+        if tag not in _PARTS:
+            raise ValueError(f"{tag!r} in a multi")
+    return Multi(tuple(_OPERATIONS[tag][2](*fields) for tag, *fields in packed))  # type: ignore[arg-type]
 
 
 def _unpack_session(password_hash: str, timeout: int) -> CreateSession:
@@ -382,6 +401,9 @@ _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[...
     ),
     "list": (ListChildren, lambda o: [o.path], _checked(ListChildren, _text)),
 }
+_PARTS = frozenset(("create", "delete", "set", "check"))
+"""What ZooKeeper's protocol allows inside a multi (MultiOperationRecord), and so no other multi. What is asked for by
+itself is checked first for who asks for it, and how large it is."""
 _TAGS = {kind: tag for tag, (kind, _, _) in _OPERATIONS.items()}
 
 

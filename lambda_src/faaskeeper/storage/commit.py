@@ -30,7 +30,7 @@ from faaskeeper.storage.keys import (
     session_key,
     value_key,
 )
-from faaskeeper.storage.ledger import EVENT_SECONDS, Head, event_records
+from faaskeeper.storage.ledger import EVENT_SECONDS, Head, Subtrees, event_records
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.sessions import session_attributes
 from faaskeeper.storage.znodes import (
@@ -47,7 +47,6 @@ from faaskeeper.storage.znodes import (
 )
 from faaskeeper.znode import quotas
 from faaskeeper.znode.model import Blob, Event, EventKind, Session, Stored, Znode
-from faaskeeper.znode.paths import ancestors
 from faaskeeper.znode.state import State
 
 MOST_ITEMS = 100
@@ -109,7 +108,7 @@ def plan(
     state: State,
     snapshot: Snapshot,
     events: Iterable[Event],
-    recursive: Mapping[str, frozenset[str]],
+    subtrees: Subtrees,
     zxid: int,
     time: int,
     *,
@@ -117,22 +116,23 @@ def plan(
 ) -> Plan:
     """The writes that bring storage from ``snapshot`` to ``state``, in a transaction that ends at ``zxid``.
 
-    ``recursive`` are the gateways with persistent-recursive watches, by path: what happens below it concerns them too.
+    What happens in ``subtrees`` concerns those who watch them too.
     ``time`` is in ms. Without ``conditional`` no watch set may stop it: all are moved as they are.
     """
     writer = _Writer(service, snapshot, conditional)
     by_path: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_path[event.path].append(event)
-    roots = {path: set(gateways) for path, gateways in recursive.items()}
+    added: dict[str, frozenset[str]] = {}
     for path, gateway, present in state.changed_subtree_watches():
         if present:
             # its watch counts from the zxid of its registration, so it may fire in this very transaction
-            roots.setdefault(path, set()).add(gateway)
+            added[path] = added.get(path, frozenset()) | {gateway}
             attributes = {"path": string(path), "gateway": string(gateway)}
             writer.put(recursive_key(path, gateway), attributes)
         else:
             writer.delete(recursive_key(path, gateway))
+    more = Subtrees(added)
     gateways: set[str] = set()
     fired: list[Event] = []
     sets: list[tuple[str, str]] = []
@@ -142,7 +142,7 @@ def plan(
         item = snapshot.items.get(path) or NodeItem(path, {})
         watched = writer.node(path, item, after, happened, zxid, assumed_missing=path in assumed)
         sets.extend((path, FIRED.get(name, name)) for name in watched)
-        concerned = watching_above(path, roots) if happened else set[str]()
+        concerned = subtrees.watching_above(path) | more.watching_above(path) if happened else frozenset[str]()
         gateways |= concerned
         if watched or concerned:
             fired.extend(happened)
@@ -370,11 +370,6 @@ class _Writer:
 def blob_of(node: Znode | None) -> str:
     """The key of the blob that holds the node's data, if one does."""
     return node.data.key if node and isinstance(node.data, Blob) else ""
-
-
-def watching_above(path: str, roots: Mapping[str, set[str]]) -> set[str]:
-    """The gateways that watch the subtree of ``path`` or of one above it."""
-    return set[str]().union(*(roots.get(each, set()) for each in ancestors(path))) if roots else set()
 
 
 def _name(attribute: str, names: dict[str, str]) -> str:

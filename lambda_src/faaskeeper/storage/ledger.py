@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
 from faaskeeper.protocol.service import DATA_VERSION, Service, check_version
@@ -22,6 +23,7 @@ from faaskeeper.storage.retry import repeat
 from faaskeeper.storage.transactions import Position, read_together
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import Outcome
+from faaskeeper.znode.paths import Tops
 
 EVENT_SECONDS = 86_400
 """For which an event record is kept at least. The janitor's floor passes it hours before."""
@@ -75,13 +77,21 @@ class Head:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subtrees:
     """What is said of whole subtrees: by their path, the ids of the gateways with persistent-recursive watches; and
     the paths that have a quota."""
 
     watching: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    quotas: frozenset[str] = frozenset()
+    quotas: Tops = field(default_factory=Tops)
+
+    def watching_above(self, path: str) -> frozenset[str]:
+        """The gateways that watch the subtree of ``path`` or of one above it."""
+        return frozenset[str]().union(*(self.watching[top] for top in self._watched.over(path)))
+
+    @cached_property
+    def _watched(self) -> Tops:
+        return Tops(self.watching)
 
 
 def head_of(item: Item) -> Head:
@@ -184,14 +194,14 @@ async def read_subtrees(aws: Aws, service: Service) -> Subtrees:
         ExpressionAttributeValues={":subtree": string(SUBTREE)},
     )
     gateways: dict[str, set[str]] = defaultdict(set)
-    quotas: set[str] = set()
+    quotas = Tops()
     for item in items:
         path = get_string(item, "path")
         if "gateway" in item:
             gateways[path].add(get_string(item, "gateway"))
         else:
             quotas.add(path)
-    return Subtrees({path: frozenset(ids) for path, ids in gateways.items()}, frozenset(quotas))
+    return Subtrees({path: frozenset(ids) for path, ids in gateways.items()}, quotas)
 
 
 def event_records(events: Iterable[Event]) -> list[str]:

@@ -18,6 +18,7 @@ from faaskeeper.storage.transactions import Moved
 from faaskeeper.storage.znodes import NodeItem, read_children
 from faaskeeper.znode import paths
 from faaskeeper.znode.model import Session, data_length
+from faaskeeper.znode.paths import Tops
 from faaskeeper.znode.quotas import Usage
 from faaskeeper.znode.state import State
 
@@ -25,7 +26,11 @@ MOST_KEYS = 100
 """Of a BatchGetItem (DynamoDB limit)."""
 _ROUNDS = 8
 _MOST_COUNTED = 10_000
-"""Znodes in subtrees that are counted: all writes wait meanwhile."""
+"""Znodes in the subtrees that a batch has counted: all writes wait meanwhile."""
+_PARENT = 10
+"""Znodes that one with children counts for besides: it takes a request of its own."""
+_LEVEL = 100
+"""And a level of a subtree: it waits for the one above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,9 @@ class Snapshot:
     ephemerals: dict[int, list[str]] = field(default_factory=dict[int, "list[str]"])
     alive: dict[str, bool] = field(default_factory=dict[str, bool])
     children: dict[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
-    quotas: frozenset[str] = frozenset()
+    quotas: Tops = field(default_factory=Tops)
     usage: dict[str, Usage | None] = field(default_factory=dict[str, "Usage | None"])
+    counted: int = 0
 
     def state(self) -> State:
         return State(
@@ -102,9 +108,7 @@ async def load(aws: Aws, service: Service, wanted: Wanted, into: Snapshot) -> No
             raise Moved(path)
         into.children[path] = listing.names
     for path in sorted(wanted.usage):
-        # all of a batch together, and what was too much was the rest
-        counted = sum(usage.znodes if usage else _MOST_COUNTED for usage in into.usage.values())
-        into.usage[path] = await _usage(aws, service, path, _MOST_COUNTED - counted)
+        into.usage[path], into.counted = await _usage(aws, service, path, into.counted)
     items: dict[Key, Item] = {}
     for part in loaded:
         items |= part
@@ -147,13 +151,15 @@ async def batch_get(aws: Aws, service: Service, keys: Iterable[Key]) -> dict[Key
     return found
 
 
-async def _usage(aws: Aws, service: Service, top: str, most: int) -> Usage | None:
-    """What is in the subtree of ``top``, level by level; None if that is more than ``most`` znodes. Raises Moved."""
-    if most <= 0:
-        return None
+async def _usage(aws: Aws, service: Service, top: str, counted: int) -> tuple[Usage | None, int]:
+    """What is in the subtree of ``top``, level by level, and what is counted with it; None if that is too much, and so
+    is all that comes after it. Raises Moved."""
     znodes = size = 0
     level = [top]
     while level:
+        counted += _LEVEL + len(level)
+        if counted > _MOST_COUNTED:
+            return None, counted
         groups = [level[start : start + MOST_KEYS] for start in range(0, len(level), MOST_KEYS)]
         loaded = await asyncio.gather(*(batch_get(aws, service, map(node_key, group)) for group in groups))
         items = {key: item for part in loaded for key, item in part.items()}
@@ -163,13 +169,14 @@ async def _usage(aws: Aws, service: Service, top: str, most: int) -> Usage | Non
             raise Moved(top)
         znodes += len(nodes)
         size += sum(data_length(node.data) for _, node in nodes)
-        if znodes + sum(node.children for _, node in nodes) > most:
-            return None
         parents = [path for path, node in nodes if node.children]
+        counted += _PARENT * len(parents)
+        if counted + sum(node.children for _, node in nodes) > _MOST_COUNTED:
+            return None, _MOST_COUNTED
         listings = await asyncio.gather(*(read_children(aws, service, path) for path in parents))
         level = list[str]()
         for path, listing in zip(parents, listings, strict=True):
             if listing is None:
                 raise Moved(path)
             level.extend(paths.child(path, name) for name in listing.names)
-    return Usage(znodes, size)
+    return Usage(znodes, size), counted

@@ -6,6 +6,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha1
 from struct import unpack
 
@@ -13,7 +14,7 @@ from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import Acl, Identity, Permission
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Caller:
     """Who asks: a session, the gateway it is attached through, and what its connection has proved, oldest first.
 
@@ -24,6 +25,16 @@ class Caller:
     gateway: str = ""
     identities: tuple[Identity, ...] = ()
     superuser: bool = False
+
+    @cached_property
+    def authenticated(self) -> tuple[Identity, ...]:
+        """What ``auth`` in an ACL stands for."""
+        return tuple(identity for identity in in_order(self.identities) if identity.scheme == "digest")
+
+    @cached_property
+    def allowed(self) -> dict[tuple[int, int], tuple[bool, tuple[Acl, ...]]]:
+        """What ``check`` found, by permission and the ``id`` of the ACL, which is kept so that no other gets its id."""
+        return {}
 
 
 def caller_of(session: int, gateway: str, credentials: Iterable[tuple[str, str]], super_digest: str) -> Caller:
@@ -46,17 +57,16 @@ def digest_id(user_and_password: str) -> str:
     return f"{user}:{b64encode(sha1(user_and_password.encode()).digest()).decode()}"
 
 
-def fixup(acl: Iterable[Acl], identities: Iterable[Identity]) -> tuple[Acl, ...]:
-    """``acl`` as a node keeps it: without repetitions, ``auth`` replaced by the connection's authenticated ids.
+def fixup(acl: Iterable[Acl], caller: Caller) -> tuple[Acl, ...]:
+    """``acl`` as a node keeps it: without repetitions, ``auth`` replaced by the caller's authenticated ids.
 
     Raises ZnodeError(INVALID_ACL): no entry at all, an id its scheme does not accept, an unknown scheme, or
     ``auth`` on a connection that has not authenticated.
     """
-    authenticated = [identity for identity in in_order(identities) if identity.scheme == "digest"]
     fixed: list[Acl] = []
     for entry in dict.fromkeys(acl):
-        if entry.scheme == "auth" and authenticated:
-            fixed.extend(Acl(entry.perms, *identity) for identity in authenticated)
+        if entry.scheme == "auth" and caller.authenticated:
+            fixed.extend(Acl(entry.perms, *identity) for identity in caller.authenticated)
         elif _is_valid(entry):
             fixed.append(entry)
         else:
@@ -83,18 +93,20 @@ def in_order(identities: Iterable[Identity]) -> list[Identity]:
 
 def allows(acl: Iterable[Acl], permission: int, identities: Iterable[Identity], superuser: bool = False) -> bool:
     """Whether ``acl`` grants any bit of ``permission``. An empty ACL grants everything, and so does being super."""
-    entries = tuple(acl)
+    entries, known = tuple(acl), tuple(identities)
     if superuser or not entries:
         return True
-    return any(
-        entry.perms & permission and (_is_world(entry) or any(_matches(entry, identity) for identity in identities))
-        for entry in entries
-    )
+    return any(entry.perms & permission and (_is_world(entry) or _means(entry, known)) for entry in entries)
 
 
-def check(acl: Iterable[Acl], permission: int, caller: Caller) -> None:
-    """Raises ZnodeError(NO_AUTH) unless ``acl`` grants ``caller`` any bit of ``permission``."""
-    if not allows(acl, permission, caller.identities, caller.superuser):
+def check(acl: tuple[Acl, ...], permission: int, caller: Caller) -> None:
+    """Raises ZnodeError(NO_AUTH) unless ``acl`` grants ``caller`` any bit of ``permission``. The caller, made for a
+    batch, remembers it."""
+    # an ACL may have many thousand entries, and a batch may ask for one as often
+    key = id(acl), int(permission)
+    if key not in caller.allowed:
+        caller.allowed[key] = allows(acl, permission, caller.identities, caller.superuser), acl
+    if not caller.allowed[key][0]:
         raise ZnodeError(Code.NO_AUTH, f"no {Permission(permission).name} permission")
 
 
@@ -105,7 +117,8 @@ def may_read(acl: Iterable[Acl], caller: Caller) -> bool:
 
 def masked_for_reader(acl: tuple[Acl, ...], caller: Caller) -> tuple[Acl, ...]:
     """What getACL answers: without ADMIN, digests are hidden. Raises ZnodeError(NO_AUTH) without READ and ADMIN."""
-    check(acl, Permission.READ | Permission.ADMIN, caller)
+    if not allows(acl, Permission.READ | Permission.ADMIN, caller.identities, caller.superuser):
+        raise ZnodeError(Code.NO_AUTH, "no READ or ADMIN permission")
     if allows(acl, Permission.ADMIN, caller.identities, caller.superuser):
         return acl
     return tuple(
@@ -139,16 +152,18 @@ def _is_valid(entry: Acl) -> bool:
             return False
 
 
-def _matches(entry: Acl, identity: Identity) -> bool:
-    if entry.scheme != identity.scheme:
-        return False
+def _means(entry: Acl, identities: tuple[Identity, ...]) -> bool:
     if entry.scheme != "ip":
-        return entry.id == identity.id
-    network, address = _network(entry.id), _address(identity.id)
-    if network is None or address is None:
+        return Identity(entry.scheme, entry.id) in identities
+    network = _network(entry.id)
+    if network is None:
         return False
     (width, value), prefix = network
-    return width == address[0] and value >> (width - prefix) == address[1] >> (width - prefix)
+    addresses = (_address(identity.id) for identity in identities if identity.scheme == "ip")
+    return any(
+        address is not None and width == address[0] and value >> (width - prefix) == address[1] >> (width - prefix)
+        for address in addresses
+    )
 
 
 # What Integer.parseInt accepts, which is how IPAuthenticationProvider reads addresses.

@@ -43,7 +43,7 @@ _MOST_CLOSED_BYTES = 4_000_000
 """Characters of their paths and ACLs, which the events of their end repeat, likewise."""
 MOST_LISTED = 50_000
 """Children of a node that ListChildren lists: all writes wait while it does."""
-MOST_NAMES = 8_000_000
+MOST_NAMES = 1_000_000
 """Characters of their names, of which each takes six bytes at most in a reply."""
 
 
@@ -132,6 +132,8 @@ class _Transaction:
             case Reap():
                 return self._reap(operation)
             case WatchSubtree() | UnwatchSubtree():
+                if not paths.is_valid(operation.path):
+                    raise ZnodeError(Code.BAD_ARGUMENTS, "no znode can be there")
                 self._state.put_subtree_watch(operation.path, operation.gateway, isinstance(operation, WatchSubtree))
                 return Outcome(Code.OK, self._zxid)
             case ListChildren():
@@ -145,12 +147,14 @@ class _Transaction:
             self._existing_session()
         if "/" not in create.path or "\0" in create.path:
             raise ZnodeError(Code.BAD_ARGUMENTS, f"invalid path {create.path!r}")
-        acl = acls.fixup(create.acl, self._caller.identities)
+        acl = acls.fixup(create.acl, self._caller)
         parent_path = paths.parent(create.path)
         parent = self._existing(parent_path)
         acls.check(parent.acl, Permission.CREATE, self._caller)
         path = f"{create.path}{parent.creates:010d}" if mode.sequential else create.path
         paths.validate(path)
+        if not paths.is_valid(path):
+            raise ZnodeError(Code.SYSTEM_ERROR, "too long to be stored")
         if (self._state.node_or_assume_missing(path) if mode.sequential else self._state.node(path)) is not None:
             raise ZnodeError(Code.NODE_EXISTS, path)
         if parent.kind is Kind.EPHEMERAL:
@@ -216,7 +220,7 @@ class _Transaction:
     def _set_acl(self, set_acl: SetAcl) -> Outcome:
         path = set_acl.path
         paths.validate(path)
-        acl = acls.fixup(set_acl.acl, self._caller.identities)
+        acl = acls.fixup(set_acl.acl, self._caller)
         before = self._existing(path)
         acls.check(before.acl, Permission.ADMIN, self._caller)
         _check_version(path, before.aversion, set_acl.version)

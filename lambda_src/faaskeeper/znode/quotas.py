@@ -6,7 +6,6 @@ They are counted always and enforced never, as by a ZooKeeper without ``enforceQ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from faaskeeper.znode import paths
@@ -42,13 +41,6 @@ def limited(path: str) -> str | None:
 def counted(path: str) -> str | None:
     """The path whose usage is kept in the node at ``path``, None if it is no such node."""
     return _top(path, _STATS)
-
-
-def tops(path: str) -> Iterator[str]:
-    """Where a quota would count the node at ``path``; of those that have one the first does, and no other."""
-    while path != paths.ROOT:
-        yield path
-        path = paths.parent(path)
 
 
 def stats_text(usage: Usage) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from faaskeeper.znode import quotas
 from faaskeeper.znode.model import Session, Znode, data_length
+from faaskeeper.znode.paths import Tops, is_within
 from faaskeeper.znode.quotas import Usage
 
 
@@ -54,16 +55,17 @@ class State:
         sessions: Mapping[int, Session | None] | None = None,
         ephemerals: Mapping[int, Iterable[str]] | None = None,
         children: Mapping[str, Iterable[str]] | None = None,
-        quotas: Iterable[str] = (),
+        quotas: Tops | None = None,
         usage: Mapping[str, Usage | None] | None = None,
     ) -> None:
         self._loaded_nodes = dict(nodes or {})
         self._loaded_sessions = dict(sessions or {})
         self._loaded_ephemerals = {owner: frozenset(paths) for owner, paths in (ephemerals or {}).items()}
         self._loaded_children = {path: frozenset(names) for path, names in (children or {}).items()}
-        self._loaded_quotas = frozenset(quotas)
+        self._loaded_quotas = quotas or Tops()
         self._loaded_usage = dict(usage or {})
         self._subtrees: dict[tuple[str, str], bool] = {}
+        self._quotas: dict[str, bool] = {}
         self._nodes: dict[str, Znode | None] = {}
         self._sessions: dict[int, Session | None] = {}
         self._assumed: set[str] = set()
@@ -136,12 +138,10 @@ class State:
     def quota_top(self, path: str) -> str | None:
         """The path with the quota that the node at ``path`` is counted for, None if there is none."""
         layers = self._layers()
-        for top in quotas.tops(path):
-            limits = quotas.limits_path(top)
-            put = [layer._nodes[limits] for layer in layers if limits in layer._nodes]
-            if put[-1] is not None if put else top in layers[0]._loaded_quotas:
-                return top
-        return None
+        tops = dict.fromkeys(layers[0]._loaded_quotas.over(path), True)
+        for layer in layers:
+            tops.update((top, present) for top, present in layer._quotas.items() if is_within(path, top))
+        return max((top for top, present in tops.items() if present), key=len, default=None)
 
     def usage(self, path: str) -> Usage | None:
         """What is in the subtree of ``path`` now, None if that is too much to count. Raises NotLoaded."""
@@ -162,6 +162,8 @@ class State:
 
     def put(self, path: str, node: Znode | None) -> None:
         self._nodes[path] = node
+        if top := quotas.limited(path):
+            self._quotas[top] = node is not None
 
     def put_session(self, session_id: int, session: Session | None) -> None:
         self._sessions[session_id] = session
@@ -180,6 +182,7 @@ class State:
         self._nodes.update(fork._nodes)
         self._sessions.update(fork._sessions)
         self._subtrees.update(fork._subtrees)
+        self._quotas.update(fork._quotas)
 
     @property
     def has_changes(self) -> bool:

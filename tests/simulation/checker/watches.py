@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from faaskeeper.znode.acl import may_read
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Event, EventKind
-from faaskeeper_client.gateway.watches import ancestors
+from faaskeeper.znode.paths import ROOT, parent
 from faaskeeper_client.wire.requests import AddWatch, Exists, GetChildren, GetData, RemoveWatches, SetWatches
 from tests.simulation.checker.model import caller_of
 from tests.simulation.checker.reads import Reads
@@ -43,7 +43,7 @@ class Fired:
             for kind in _FIRED_BY[event.kind]:
                 self._of[kind, event.path].append(index)
             if event.kind is not EventKind.CHILDREN:
-                for path in ancestors(event.path):
+                for path in _ancestors(event.path):
                     self._of[_RECURSIVE, path].append(index)
 
     def is_told(self, index: int, frame: Notification) -> bool:
@@ -61,6 +61,14 @@ class Fired:
         indices = self._of.get((kind, path), [])
         position = bisect_left(indices, index)
         return indices[position] if position < len(indices) else None
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    """``path`` itself, its parent, and so on to the root."""
+    while path != ROOT:
+        yield path
+        path = parent(path)
+    yield ROOT
 
 
 class _Stream:
