@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 _MOST_MOVED = 3
 """Times that what is loaded may be of a later transaction than one complete head: such a transaction moves the head,
 so what still does not fit then never will."""
-
-
 _OFTEN = 3
 """Deliveries after which commands are taken for more than an invocation gets through at once."""
 
