@@ -138,7 +138,8 @@ class BlobBucket(s3.Bucket):
 
 
 class Storage(Construct):
-    """``znodes``, ``sessions``, ``ledger`` (tables) and ``blobs`` (a bucket)."""
+    """``znodes``, ``sessions``, ``ledger`` (tables) and ``blobs`` (a bucket). ``own_blobs`` is the bucket if it was
+    made here, None if it is somebody else's."""
 
     def __init__(
         self,
@@ -159,9 +160,12 @@ class Storage(Construct):
         self.znodes = table("Znodes")
         self.sessions = table("Sessions")
         self.ledger = table("Ledger", EXPIRY_ATTRIBUTE)
-        self.blobs: s3.IBucket = blobs or BlobBucket(
-            self, "Blobs", tier=tier, encryption_key=encryption_key, passing=[JOURNAL_PREFIX]
-        )
+        self.own_blobs: BlobBucket | None = None
+        if blobs is None:
+            blobs = self.own_blobs = BlobBucket(
+                self, "Blobs", tier=tier, encryption_key=encryption_key, passing=[JOURNAL_PREFIX]
+            )
+        self.blobs: s3.IBucket = blobs
 
     @property
     def tables(self) -> tuple[SynchronizationTable, SynchronizationTable, SynchronizationTable]:

@@ -27,7 +27,8 @@ class Tier:
     deletion_protection: bool
     """DynamoDB refuses to delete the tables, whoever asks."""
     empty_bucket_on_removal: bool
-    """With RemovalPolicy.DESTROY: a custom resource deletes the blobs first, as CloudFormation cannot."""
+    """With RemovalPolicy.DESTROY: a custom resource deletes the blobs first, as CloudFormation cannot. Not those in a
+    bucket that was passed in."""
     point_in_time_recovery_days: int
     """0 for none, else 1 to 35. The bucket keeps deleted blobs as long."""
     customer_managed_key: bool
@@ -46,7 +47,7 @@ class Tier:
     """A batch that a dead sequencer took comes back after this long, and all writes wait for it."""
     worker_timeout: int = 60
     janitor_interval_minutes: int = 1
-    """How late container and TTL znodes go at most; one, as in ZooKeeper's ContainerManager, is four cents a month."""
+    """How late container and TTL znodes go at most; one is ZooKeeper's. What a run costs: docs/cost.md."""
     requests_pollers: int = 0
     """0 for Lambda's own scaling, else that many provisioned pollers, 2 to 200: faster pick-up, paid by the hour."""
 

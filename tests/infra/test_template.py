@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aws_cdk import Stack
 
+from faaskeeper.functions.emptier import TAG
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk import CoordinationService
 
@@ -165,6 +166,11 @@ def test_development_leaves_nothing_behind(template: Templates) -> None:
     policies = {resource.get("DeletionPolicy", "Delete") for resource in template("development")["Resources"].values()}
     assert policies == {"Delete"}
     assert len(resources(template("development"), "Custom::FaaSKeeperEmptyBucket")) == 1
+
+
+def test_only_a_bucket_that_is_to_be_emptied_says_so(template: Templates, tier: str) -> None:
+    tags = properties(template(tier), "AWS::S3::Bucket", "Blobs").get("Tags", [])
+    assert tags == ([{"Key": TAG, "Value": "true"}] if tier == "development" else [])
 
 
 @pytest.mark.parametrize("tier", ["standard", "critical"])
