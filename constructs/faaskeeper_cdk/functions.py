@@ -25,7 +25,7 @@ from faaskeeper_cdk.access import (
     READ,
     WATCH_ATTRIBUTES,
     allow,
-    allow_key,
+    allow_keys,
     blobs_arn,
     only_attributes,
     reply_queues_arn,
@@ -186,7 +186,7 @@ class Functions(Construct):
             )
 
         for function in self.all:
-            allow_key(function, encryption_key)
+            allow_keys(function, storage.keys)
         kept = (
             "the queues that start sequencer and reaper keep what failed; the notifier has an on-failure destination; "
             "the janitor's next run is its retry; CloudFormation repeats the emptier"

@@ -139,7 +139,7 @@ class BlobBucket(s3.Bucket):
 
 class Storage(Construct):
     """``znodes``, ``sessions``, ``ledger`` (tables) and ``blobs`` (a bucket). ``own_blobs`` is the bucket if it was
-    made here, None if it is somebody else's."""
+    made here, None if it is somebody else's. ``keys`` are all that what is stored may be encrypted with."""
 
     def __init__(
         self,
@@ -148,10 +148,10 @@ class Storage(Construct):
         *,
         tier: Tier,
         encryption_key: kms.IKey | None = None,
+        former_keys: Sequence[kms.IKey] = (),
         blobs: s3.IBucket | None = None,
     ) -> None:
         super().__init__(scope, id)
-        self.encryption_key = encryption_key
 
         def table(id: str, expiry: str | None = None) -> SynchronizationTable:
             keys = KEY_NAMES[id.lower()]
@@ -166,6 +166,7 @@ class Storage(Construct):
                 self, "Blobs", tier=tier, encryption_key=encryption_key, passing=[JOURNAL_PREFIX]
             )
         self.blobs: s3.IBucket = blobs
+        self.keys = tuple(key for key in (encryption_key, blobs.encryption_key, *former_keys) if key)
 
     @property
     def tables(self) -> tuple[SynchronizationTable, SynchronizationTable, SynchronizationTable]:
