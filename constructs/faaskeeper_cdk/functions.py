@@ -33,11 +33,9 @@ from faaskeeper_cdk.access import (
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge, acknowledge_controls
 from faaskeeper_cdk.storage import Storage
-from faaskeeper_cdk.tier import Tier
+from faaskeeper_cdk.tier import LONGEST_TIMEOUT, Tier
 from faaskeeper_cdk.worker import Worker, runtime_code
 
-LONGEST_TIMEOUT = 900
-"""Of any function, in seconds."""
 WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 LIST_QUEUES = "sqs:ListQueues knows no resources"
 

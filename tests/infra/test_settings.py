@@ -72,10 +72,21 @@ def test_wrong_service_names_are_named(name: str) -> None:
     ("changes", "message"),
     [
         ({"requests_visibility": 9}, "requests_visibility=9 is below sequencer_timeout=10"),
+        ({"requests_visibility": 43_201}, "requests_visibility=43201: 1 to 43200 seconds"),
+        ({"sequencer_timeout": 3}, "sequencer_timeout=3: 4 to 900 .* ends 2 s before"),
+        ({"sequencer_timeout": 901, "requests_visibility": 901}, "sequencer_timeout=901: 4 to 900"),
+        ({"worker_timeout": 19}, "worker_timeout=19: 20 to 900 .* begins nothing in the last 10"),
+        ({"worker_timeout": 901}, "worker_timeout=901: 20 to 900"),
+        ({"sequencer_memory": 127}, "sequencer_memory=127: 128 to 10240 MB"),
+        ({"sequencer_memory": 10_241}, "sequencer_memory=10241: 128 to 10240 MB"),
+        ({"worker_memory": 64}, "worker_memory=64: 128 to 10240 MB"),
+        ({"max_read_units": -1}, "max_read_units=-1: at least 1 request units"),
+        ({"max_write_units": 0}, "max_write_units=0: at least 1 request units"),
         ({"inline_limit": 0}, "inline_limit=0"),
         ({"inline_limit": 40_000}, "inline_limit=40000 and blob_limit=32768"),
         ({"blob_limit": 400_000}, "400 KB"),
-        ({"point_in_time_recovery_days": 36}, "0 to 35"),
+        ({"point_in_time_recovery_days": 36}, "point_in_time_recovery_days=36: 0 to 35"),
+        ({"point_in_time_recovery_days": -1}, "0 to 35"),
         ({"requests_pollers": 1}, "0, or 2 to 200"),
         ({"janitor_interval_minutes": 0}, "at least 1"),
         ({"removal_policy": RemovalPolicy.DESTROY}, "never be deleted"),
@@ -86,6 +97,20 @@ def test_wrong_service_names_are_named(name: str) -> None:
 def test_a_tier_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidTier, match=message):
         dataclasses.replace(Tier.standard(), **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"requests_visibility": 43_200, "sequencer_timeout": 900},
+        {"sequencer_timeout": 4, "requests_visibility": 4},
+        {"worker_timeout": 20},
+        {"sequencer_memory": 128, "worker_memory": 10_240},
+        {"max_read_units": 1, "max_write_units": None},
+    ],
+)
+def test_a_tier_goes_to_the_bounds(changes: dict[str, Any]) -> None:
+    CoordinationService(Stack(), "Service", tier=dataclasses.replace(Tier.standard(), **changes))
 
 
 def test_a_tier_is_overridden_field_by_field() -> None:
