@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 from constructs import Node
 
-from faaskeeper_cdk import Tier
+from faaskeeper_cdk import TIERS
 
-TIERS: dict[str, Callable[[], Tier]] = {
-    "development": Tier.development,
-    "standard": Tier.standard,
-    "critical": Tier.critical,
-}
 _SUPER_DIGEST = re.compile(r"[^:]+:[A-Za-z0-9+/]{27}=")
 _TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(\.fifo)?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")

@@ -6,8 +6,8 @@ from aws_cdk import App, Environment, Stack, Tags
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from cdk_app.settings import TIERS, Settings
-from faaskeeper_cdk import CoordinationService
+from cdk_app.settings import Settings
+from faaskeeper_cdk import TIERS, CoordinationService
 
 
 class FaaSKeeperStack(Stack):

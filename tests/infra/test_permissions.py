@@ -11,10 +11,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
-from faaskeeper_cdk import CoordinationService, InvalidSubtree, Tier
+from faaskeeper_cdk import TIERS, CoordinationService, InvalidSubtree, Tier
 
 from .calls import actions_of
-from .conftest import TIERS
 from .reading import Statement, flat, listed, statements
 
 Templates = Callable[[str], dict[str, Any]]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import TIERS
+from faaskeeper_cdk import TIERS
+
 from .reading import resources
 from .snapshots import HOLD_DATA, UPDATE, current, diff, path_of, replacements
 
