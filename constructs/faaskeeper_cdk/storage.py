@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -120,7 +120,12 @@ class BlobBucket(s3.Bucket):
                     expired_object_delete_marker=True if kept else None,
                 ),
             ],
-            removal_policy=tier.removal_policy,
+            # what a first deployment made before it failed holds nothing yet
+            removal_policy=(
+                RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+                if tier.removal_policy == RemovalPolicy.RETAIN
+                else tier.removal_policy
+            ),
         )
         no_logs = (
             "only roles of this service reach the objects, and CloudTrail data events show who; "

@@ -52,7 +52,8 @@ class Tier:
     """
 
     removal_policy: RemovalPolicy
-    """What becomes of tables, bucket and key when they leave the stack."""
+    """What becomes of tables, bucket and key when they leave the stack. With RemovalPolicy.RETAIN a bucket that the
+    failed deployment itself made goes nevertheless: it is empty."""
     deletion_protection: bool
     """DynamoDB refuses to delete the tables, whoever asks."""
     empty_bucket_on_removal: bool
@@ -111,6 +112,11 @@ class Tier:
             raise InvalidTier(f"requests_pollers={self.requests_pollers}: 0, or 2 to 200")
         if self.deletion_protection and self.removal_policy == RemovalPolicy.DESTROY:
             raise InvalidTier("deletion_protection with RemovalPolicy.DESTROY: the stack could never be deleted")
+        if self.deletion_protection and self.removal_policy == RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE:
+            raise InvalidTier(
+                "deletion_protection with RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE: "
+                "a first deployment that fails could not be rolled back"
+            )
         if self.removal_policy == RemovalPolicy.SNAPSHOT:
             raise InvalidTier("RemovalPolicy.SNAPSHOT: neither tables nor buckets have snapshots")
         if self.empty_bucket_on_removal and self.removal_policy != RemovalPolicy.DESTROY:

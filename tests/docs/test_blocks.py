@@ -189,7 +189,8 @@ def run_line(line: str, place: Place, capfd: pytest.CaptureFixture[str]) -> None
             # the emulator recovers no tables: that there are such parameters is all that can be checked
             model = boto3.client(service, region_name="us-east-1").meta.service_model  # type: ignore[call-overload]
             shape = model.operation_model("".join(part.capitalize() for part in operation.split("-"))).input_shape
-            names = {option.removeprefix("--").replace("-", "").lower() for option in options if option[:2] == "--"}
+            # a flag is turned off by --no-FLAG
+            names = {re.sub("^--(no-)?", "", each).replace("-", "").lower() for each in options if each[:2] == "--"}
             assert names - {"query", "output"} <= {member.lower() for member in shape.members}
         case "cmp", *_:
             subprocess.run(words, cwd=place.directory, check=True)

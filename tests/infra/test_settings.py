@@ -90,6 +90,7 @@ def test_wrong_service_names_are_named(name: str) -> None:
         ({"requests_pollers": 1}, "0, or 2 to 200"),
         ({"janitor_interval_minutes": 0}, "at least 1"),
         ({"removal_policy": RemovalPolicy.DESTROY}, "never be deleted"),
+        ({"removal_policy": RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE}, "could not be rolled back"),
         ({"removal_policy": RemovalPolicy.SNAPSHOT}, "SNAPSHOT"),
         ({"empty_bucket_on_removal": True}, "needs RemovalPolicy.DESTROY"),
     ],
