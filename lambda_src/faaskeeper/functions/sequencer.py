@@ -65,7 +65,8 @@ def _entries(record: LambdaEvent, body: str) -> list[Entry]:
 def is_trusted(sender: str) -> bool:
     """Whether SQS names as sender one of the roles in TRUSTED_SENDERS (ids, by comma), or the account itself.
 
-    A SenderId is AROA...:SESSION for a role, AIDA... for a user, and the account's 12 digits for its root user.
+    A SenderId is AROA...:SESSION for a role, AIDA... for a user, and the account's 12 digits for its root user, who
+    may change this function as well. The embedded cloud knows no other sender than the account.
     """
     trusted = os.environ.get("TRUSTED_SENDERS", "").split(",")
     return bool(sender) and (sender.partition(":")[0] in trusted or sender.isdigit())
