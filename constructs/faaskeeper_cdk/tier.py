@@ -79,7 +79,8 @@ class Tier:
     janitor_interval_minutes: int = 1
     """How late container and TTL znodes go at most; one is ZooKeeper's. What a run costs: docs/cost.md."""
     requests_pollers: int = 0
-    """0 for Lambda's own scaling, else that many provisioned pollers, 2 to 200: faster pick-up, paid by the hour."""
+    """0 for Lambda's own scaling, else that many provisioned pollers, 2 to 200: faster pick-up, paid by the hour
+    (docs/cost.md)."""
 
     max_read_units: int | None = None
     max_write_units: int | None = None
