@@ -6,11 +6,10 @@ from aws_cdk import App
 
 from cdk_app.settings import InvalidSettings, Settings
 from cdk_app.stacks import add_stacks
-from faaskeeper_cdk import InvalidServiceName
 
 app = App()
 try:
     add_stacks(app, Settings.from_context(app.node))
-except (InvalidSettings, InvalidServiceName) as error:
+except InvalidSettings as error:
     sys.exit(f"faaskeeper: {error}")
 app.synth()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from aws_cdk import App, Environment, Stack, Tags
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from cdk_app.settings import TIERS, Settings
-from faaskeeper_cdk import CoordinationService
+from cdk_app.settings import Settings, of_region
+from faaskeeper_cdk import TIERS, CoordinationService
 
 
 class FaaSKeeperStack(Stack):
@@ -21,15 +22,18 @@ class FaaSKeeperStack(Stack):
             description=f"FaaSKeeper service {settings.name}, tier {settings.tier}",
             termination_protection=TIERS[settings.tier]().deletion_protection,
         )
+        topics = of_region(settings.alarm_topics, region)
         self.coordination = CoordinationService(
             self,
             "Service",
             tier=TIERS[settings.tier](),
             service_name=settings.name,
             super_digest=settings.super_digest,
-            alarm_topic=sns.Topic.from_topic_arn(self, "AlarmTopic", settings.alarm_topic)
-            if settings.alarm_topic
-            else None,
+            former_keys=[
+                kms.Key.from_key_arn(self, f"FormerKey{number}", arn)
+                for number, arn in enumerate(of_region(settings.former_keys, region))
+            ],
+            alarm_topic=sns.Topic.from_topic_arn(self, "AlarmTopic", topics[0]) if topics else None,
         )
         Tags.of(self).add("faaskeeper:service", settings.name)
 

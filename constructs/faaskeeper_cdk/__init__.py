@@ -11,10 +11,11 @@ from faaskeeper_cdk.monitoring import InvalidMetric, Monitoring, ServiceMetrics
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.service import CoordinationService
 from faaskeeper_cdk.storage import BlobBucket, Storage, SynchronizationTable
-from faaskeeper_cdk.tier import InvalidTier, Tier
+from faaskeeper_cdk.tier import TIERS, InvalidTier, Tier
 from faaskeeper_cdk.worker import Worker, runtime_code
 
 __all__ = [
+    "TIERS",
     "Access",
     "BlobBucket",
     "CoordinationService",

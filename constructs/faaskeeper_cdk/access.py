@@ -85,13 +85,14 @@ def allow(
     ).assert_success()
 
 
-def allow_key(grantee: iam.IGrantable, key: kms.IKey | None) -> None:
-    """Use of the customer-managed key, only through the services that hold our data."""
-    if key is None:
+def allow_keys(grantee: iam.IGrantable, keys: Sequence[kms.IKey]) -> None:
+    """Use of customer-managed keys, each perhaps named twice, only through the services that hold our data."""
+    if not keys:
         return
-    stack = Stack.of(key)
+    stack = Stack.of(keys[0])
     via = [f"{service}.{stack.region}.{stack.url_suffix}" for service in ("dynamodb", "s3", "sqs")]
-    allow(grantee, KEY_ACTIONS, [key.key_arn], {"StringEquals": {"kms:ViaService": via}})
+    arns = list(dict.fromkeys(key.key_arn for key in keys))
+    allow(grantee, KEY_ACTIONS, arns, {"StringEquals": {"kms:ViaService": via}})
 
 
 def reply_queues_arn(scope: IConstruct, reply_prefix: str) -> str:
@@ -130,7 +131,7 @@ class Access:
         allow(grantee, READ, [storage.ledger.table_arn])
         allow(grantee, ["s3:GetObject"], [blobs_arn(storage.blobs, self._service)], because=OWN_BLOBS)
         allow(grantee, ["ssm:GetParameter"], [self._parameter.parameter_arn])
-        allow_key(grantee, storage.encryption_key)
+        allow_keys(grantee, storage.keys)
 
     def grant_client(self, grantee: iam.IGrantable, subtree: str | None = None) -> None:
         """All that a gateway needs. It can write nothing but watches, its own liveness and requests: changes of the
@@ -180,7 +181,7 @@ class Access:
             [group.log_group_arn for group in self._log_groups],
             because="the streams of the service's log groups",
         )
-        allow_key(grantee, storage.encryption_key)
+        allow_keys(grantee, storage.keys)
 
 
 def only_attributes(names: Sequence[str]) -> Conditions:

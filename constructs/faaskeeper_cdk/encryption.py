@@ -24,6 +24,7 @@ class Key(Construct):
             "Key",
             description="FaaSKeeper: tables, queues, blobs, logs",
             enable_key_rotation=True,
+            # and kept also by the rollback of an update that made it: what was written meanwhile is encrypted with it
             removal_policy=tier.removal_policy,
         )
         self.key.add_to_resource_policy(

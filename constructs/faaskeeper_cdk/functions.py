@@ -1,4 +1,4 @@
-"""The four functions: what starts each, what each may touch, and one zip for all."""
+"""The functions: what starts each, what each may touch, and one zip for all."""
 
 # jsii gives parameters of a class other names than those of the interface it implements
 # pyright: reportArgumentType=false
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import aws_cdk as cdk
-from aws_cdk import Duration
+from aws_cdk import Duration, Tags
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
@@ -14,6 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from faaskeeper.functions.emptier import TAG
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
 from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.journal import PREFIX as JOURNAL_PREFIX
@@ -24,7 +25,7 @@ from faaskeeper_cdk.access import (
     READ,
     WATCH_ATTRIBUTES,
     allow,
-    allow_key,
+    allow_keys,
     blobs_arn,
     only_attributes,
     reply_queues_arn,
@@ -32,11 +33,9 @@ from faaskeeper_cdk.access import (
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge, acknowledge_controls
 from faaskeeper_cdk.storage import Storage
-from faaskeeper_cdk.tier import Tier
+from faaskeeper_cdk.tier import LONGEST_TIMEOUT, Tier
 from faaskeeper_cdk.worker import Worker, runtime_code
 
-LONGEST_TIMEOUT = 900
-"""Of any function, in seconds."""
 WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 LIST_QUEUES = "sqs:ListQueues knows no resources"
 
@@ -47,7 +46,9 @@ class Functions(Construct):
     is one for all, its own log group.
 
     ``service`` is the description the functions are started with. ``emptier`` and ``emptying``, the custom resource
-    that it serves, are None unless the tier asks for them.
+    that it serves, are None unless the tier asks for them and the bucket is the service's own: what is in somebody
+    else's is not for a service to delete. The bucket has a tag for as long as it is to be emptied, for CloudFormation
+    asks for that also when the service moves to a tier that keeps the bucket: see ``faaskeeper.functions.emptier``.
     """
 
     def __init__(
@@ -80,7 +81,8 @@ class Functions(Construct):
             "NotifierRetries",
             function_name=self.notifier.function_name,
             qualifier="$LATEST",
-            # a hint that is minutes old is worth nothing: gateways read the head at every beat
+            # a hint that is minutes old is worth nothing: gateways that watch or own ephemerals look at the head
+            # every third of the shortest session timeout
             maximum_event_age_in_seconds=60,
             maximum_retry_attempts=1,
             destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
@@ -160,11 +162,12 @@ class Functions(Construct):
 
         self.emptier: Worker | None = None
         self.emptying: cdk.CustomResource | None = None
-        if tier.empty_bucket_on_removal:
+        if tier.empty_bucket_on_removal and storage.own_blobs:
+            Tags.of(storage.own_blobs).add(TAG, "true")
             self.emptier = self._function(
                 "Emptier", "Empties the bucket when the stack is deleted", timeout=LONGEST_TIMEOUT
             )
-            allow(self.emptier, ["s3:ListBucketVersions"], [storage.blobs.bucket_arn])
+            allow(self.emptier, ["s3:GetBucketTagging", "s3:ListBucketVersions"], [storage.blobs.bucket_arn])
             allow(
                 self.emptier,
                 ["s3:DeleteObject", "s3:DeleteObjectVersion"],
@@ -181,7 +184,7 @@ class Functions(Construct):
             )
 
         for function in self.all:
-            allow_key(function, encryption_key)
+            allow_keys(function, storage.keys)
         kept = (
             "the queues that start sequencer and reaper keep what failed; the notifier has an on-failure destination; "
             "the janitor's next run is its retry; CloudFormation repeats the emptier"
@@ -208,7 +211,7 @@ class Functions(Construct):
 
     @property
     def all(self) -> tuple[Worker, ...]:
-        """In no order; the emptier only where the tier asks for it."""
+        """In no order; the emptier only where there is one."""
         return tuple(
             function
             for function in (self.sequencer, self.notifier, self.reaper, self.janitor, self.emptier)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aws_cdk import Names, Stack
@@ -30,13 +31,20 @@ class CoordinationService(ServiceMetrics, Construct):
     """A FaaSKeeper service: one ensemble of ZooKeeper, in one region.
 
     ``tier`` defaults to ``Tier.standard()``. ``service_name`` is what clients ask for; it is unique in an account and
-    region, and derived from the construct's place in the app unless given. ``super_digest``, if given, is
-    ``super:base64(sha1("super:password"))`` as ZooKeeper's DigestAuthenticationProvider writes it.
+    region, and derived from the construct's place in the app unless given. It is fixed for the life of the service:
+    the keys of its blobs begin with it and grants name it, so under another name its data could not be read.
+    ``super_digest``, if given, is ``super:base64(sha1("super:password"))`` as ZooKeeper's DigestAuthenticationProvider
+    writes it; whoever may read the service's description can read it, so only a long random password is safe.
 
     What exists already is passed in: ``encryption_key`` (its policy must let the logs service use it, for log groups
-    made here), ``blobs`` (retention, encryption, versions and TLS are then the bucket's affair), ``log_group`` (of all
-    functions; retention and encryption are its own), ``permissions_boundary`` (of all roles made here) and
-    ``alarm_topic``, which hears of the alarms in tiers that have them.
+    made here), ``blobs`` (retention, encryption, versions and TLS are then the bucket's affair, and no tier empties
+    it), ``log_group`` (of all functions; retention and encryption are its own), ``permissions_boundary`` (of all roles
+    made here) and ``alarm_topic``, which hears of the alarms in tiers that have them.
+
+    ``former_keys`` are those that data of this service is still encrypted with: S3 encrypts new objects with the
+    bucket's present key and leaves the others as they are, SQS likewise messages. Whoever may use the present key may
+    use these. The key of a bucket passed as ``blobs`` is granted too, if the bucket tells it: one that was imported by
+    its name does not, and its key is passed here, or granted by yourself.
 
     Every part is reachable: ``storage``, ``queues``, ``functions``, ``discovery``, ``key`` (None unless made here), and
     ``monitoring``, which is None in tiers without alarms; ``metric_*()`` is for alarms and dashboards of one's own.
@@ -51,6 +59,7 @@ class CoordinationService(ServiceMetrics, Construct):
         tier: Tier | None = None,
         service_name: str | None = None,
         encryption_key: kms.IKey | None = None,
+        former_keys: Sequence[kms.IKey] = (),
         blobs: s3.IBucket | None = None,
         log_group: logs.ILogGroup | None = None,
         permissions_boundary: iam.IManagedPolicy | None = None,
@@ -67,7 +76,14 @@ class CoordinationService(ServiceMetrics, Construct):
         )
         self.key = Key(self, "Key", tier=self.tier) if self.tier.customer_managed_key and not encryption_key else None
         self.encryption_key = self.key.key if self.key else encryption_key
-        self.storage = Storage(self, "Storage", tier=self.tier, encryption_key=self.encryption_key, blobs=blobs)
+        self.storage = Storage(
+            self,
+            "Storage",
+            tier=self.tier,
+            encryption_key=self.encryption_key,
+            former_keys=former_keys,
+            blobs=blobs,
+        )
         self.queues = Queues(self, "Queues", tier=self.tier, encryption_key=self.encryption_key)
         self.service = Service(
             name=name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -120,7 +120,12 @@ class BlobBucket(s3.Bucket):
                     expired_object_delete_marker=True if kept else None,
                 ),
             ],
-            removal_policy=tier.removal_policy,
+            # what a first deployment made before it failed holds nothing yet
+            removal_policy=(
+                RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+                if tier.removal_policy == RemovalPolicy.RETAIN
+                else tier.removal_policy
+            ),
         )
         no_logs = (
             "only roles of this service reach the objects, and CloudTrail data events show who; "
@@ -138,7 +143,8 @@ class BlobBucket(s3.Bucket):
 
 
 class Storage(Construct):
-    """``znodes``, ``sessions``, ``ledger`` (tables) and ``blobs`` (a bucket)."""
+    """``znodes``, ``sessions``, ``ledger`` (tables) and ``blobs`` (a bucket). ``own_blobs`` is the bucket if it was
+    made here, None if it is somebody else's. ``keys`` are all that what is stored may be encrypted with."""
 
     def __init__(
         self,
@@ -147,10 +153,10 @@ class Storage(Construct):
         *,
         tier: Tier,
         encryption_key: kms.IKey | None = None,
+        former_keys: Sequence[kms.IKey] = (),
         blobs: s3.IBucket | None = None,
     ) -> None:
         super().__init__(scope, id)
-        self.encryption_key = encryption_key
 
         def table(id: str, expiry: str | None = None) -> SynchronizationTable:
             keys = KEY_NAMES[id.lower()]
@@ -159,9 +165,13 @@ class Storage(Construct):
         self.znodes = table("Znodes")
         self.sessions = table("Sessions")
         self.ledger = table("Ledger", EXPIRY_ATTRIBUTE)
-        self.blobs: s3.IBucket = blobs or BlobBucket(
-            self, "Blobs", tier=tier, encryption_key=encryption_key, passing=[JOURNAL_PREFIX]
-        )
+        self.own_blobs: BlobBucket | None = None
+        if blobs is None:
+            blobs = self.own_blobs = BlobBucket(
+                self, "Blobs", tier=tier, encryption_key=encryption_key, passing=[JOURNAL_PREFIX]
+            )
+        self.blobs: s3.IBucket = blobs
+        self.keys = tuple(key for key in (encryption_key, blobs.encryption_key, *former_keys) if key)
 
     @property
     def tables(self) -> tuple[SynchronizationTable, SynchronizationTable, SynchronizationTable]:

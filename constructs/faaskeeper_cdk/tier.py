@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
+from faaskeeper.functions import janitor, sequencer
+
+LONGEST_TIMEOUT = 900
+"""Of any function, in seconds (Lambda quotas, "Function timeout")."""
+_MEMORY = (128, 10_240, "MB of a Lambda function (Lambda quotas)")
+_UNITS = (1, None, "request units a second, or None for no ceiling (DynamoDB, OnDemandThroughput)")
+_RANGES: Mapping[str, tuple[int, int | None, str]] = {
+    "point_in_time_recovery_days": (0, 35, "days, and 0 for none (DynamoDB, RecoveryPeriodInDays)"),
+    "sequencer_memory": _MEMORY,
+    "worker_memory": _MEMORY,
+    "sequencer_timeout": (
+        round(2 * sequencer.MARGIN),
+        LONGEST_TIMEOUT,
+        f"seconds of a Lambda function, and an attempt ends {sequencer.MARGIN:.0f} s before",
+    ),
+    "worker_timeout": (
+        round(2 * janitor.MARGIN),
+        LONGEST_TIMEOUT,
+        f"seconds of a Lambda function, and the janitor begins nothing in the last {janitor.MARGIN:.0f}",
+    ),
+    "requests_visibility": (1, 43_200, "seconds (SQS, VisibilityTimeout)"),
+    "janitor_interval_minutes": (1, None, "minutes (EventBridge, rate expressions)"),
+    "max_read_units": _UNITS,
+    "max_write_units": _UNITS,
+}
+"""Least and most of what a field may be, and whose rule that is."""
+
 
 class InvalidTier(ValueError):
-    """Two fields contradict each other, or one is out of AWS's range; the message names both."""
+    """A field is out of its range, or two contradict each other; the message names field, value and rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +52,13 @@ class Tier:
     """
 
     removal_policy: RemovalPolicy
-    """What becomes of tables, bucket and key when they leave the stack."""
+    """What becomes of tables, bucket and key when they leave the stack. With RemovalPolicy.RETAIN a bucket that the
+    failed deployment itself made goes nevertheless: it is empty."""
     deletion_protection: bool
     """DynamoDB refuses to delete the tables, whoever asks."""
     empty_bucket_on_removal: bool
-    """With RemovalPolicy.DESTROY: a custom resource deletes the blobs first, as CloudFormation cannot."""
+    """With RemovalPolicy.DESTROY: a custom resource deletes the blobs first, as CloudFormation cannot. Not those in a
+    bucket that was passed in."""
     point_in_time_recovery_days: int
     """0 for none, else 1 to 35. The bucket keeps deleted blobs as long."""
     customer_managed_key: bool
@@ -46,9 +77,10 @@ class Tier:
     """A batch that a dead sequencer took comes back after this long, and all writes wait for it."""
     worker_timeout: int = 60
     janitor_interval_minutes: int = 1
-    """How late container and TTL znodes go at most; one, as in ZooKeeper's ContainerManager, is four cents a month."""
+    """How late container and TTL znodes go at most; one is ZooKeeper's. What a run costs: docs/cost.md."""
     requests_pollers: int = 0
-    """0 for Lambda's own scaling, else that many provisioned pollers, 2 to 200: faster pick-up, paid by the hour."""
+    """0 for Lambda's own scaling, else that many provisioned pollers, 2 to 200: faster pick-up, paid by the hour
+    (docs/cost.md)."""
 
     max_read_units: int | None = None
     max_write_units: int | None = None
@@ -61,6 +93,12 @@ class Tier:
     """Alarms and a dashboard, paid by the month."""
 
     def __post_init__(self) -> None:
+        for name, (least, most, rule) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (least <= value and (most is None or value <= most)):
+                raise InvalidTier(
+                    f"{name}={value}: {f'at least {least}' if most is None else f'{least} to {most}'} {rule}"
+                )
         if self.requests_visibility < self.sequencer_timeout:
             raise InvalidTier(
                 f"requests_visibility={self.requests_visibility} is below sequencer_timeout={self.sequencer_timeout}: "
@@ -71,14 +109,15 @@ class Tier:
                 f"inline_limit={self.inline_limit} and blob_limit={self.blob_limit}: "
                 "0 < inline_limit <= blob_limit <= 390000 (a DynamoDB item ends at 400 KB)"
             )
-        if not 0 <= self.point_in_time_recovery_days <= 35:
-            raise InvalidTier(f"point_in_time_recovery_days={self.point_in_time_recovery_days}: 0 to 35")
         if self.requests_pollers != 0 and not 2 <= self.requests_pollers <= 200:
             raise InvalidTier(f"requests_pollers={self.requests_pollers}: 0, or 2 to 200")
-        if self.janitor_interval_minutes < 1:
-            raise InvalidTier(f"janitor_interval_minutes={self.janitor_interval_minutes}: at least 1")
         if self.deletion_protection and self.removal_policy == RemovalPolicy.DESTROY:
             raise InvalidTier("deletion_protection with RemovalPolicy.DESTROY: the stack could never be deleted")
+        if self.deletion_protection and self.removal_policy == RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE:
+            raise InvalidTier(
+                "deletion_protection with RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE: "
+                "a first deployment that fails could not be rolled back"
+            )
         if self.removal_policy == RemovalPolicy.SNAPSHOT:
             raise InvalidTier("RemovalPolicy.SNAPSHOT: neither tables nor buckets have snapshots")
         if self.empty_bucket_on_removal and self.removal_policy != RemovalPolicy.DESTROY:
@@ -129,3 +168,9 @@ class Tier:
             log_retention=RetentionDays.ONE_YEAR,
             tracing=True,
         )
+
+
+TIERS: Mapping[str, Callable[[], Tier]] = MappingProxyType(
+    {"development": Tier.development, "standard": Tier.standard, "critical": Tier.critical}
+)
+"""The tiers that have names."""

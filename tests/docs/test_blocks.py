@@ -24,6 +24,7 @@ from aws_cdk import aws_lambda as lambda_
 from kazoo.client import KazooClient
 
 from cdk_app.settings import Settings
+from cdk_app.stacks import add_stacks
 from faaskeeper.protocol.service import PARAMETER_PREFIX, Service
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper_client.cli import main
@@ -194,13 +195,17 @@ def run_line(line: str, place: Place, capfd: pytest.CaptureFixture[str]) -> None
             subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
         case "npx", "cdk", "deploy", *options:
             # done with a development service in tests/local/test_removal.py: the emulator has no metric math
-            context = dict(word.split("=", 1) for word in options if word != "-c")
-            assert Settings.from_context(App(context=context).node).name == context["name"]
+            context = dict(word.split("=", 1) for word in options if "=" in word)
+            stacks = add_stacks(App(), Settings.from_context(App(context=context).node))
+            assert {stack.coordination.service_name for stack in stacks} == {context["name"]}
+            # the command line deploys several stacks only if it is told to
+            assert ("--all" in options) == (len(stacks) > 1)
         case "aws", service, operation, *options:
             # the emulator recovers no tables: that there are such parameters is all that can be checked
             model = boto3.client(service, region_name="us-east-1").meta.service_model  # type: ignore[call-overload]
             shape = model.operation_model("".join(part.capitalize() for part in operation.split("-"))).input_shape
-            names = {option.removeprefix("--").replace("-", "").lower() for option in options if option[:2] == "--"}
+            # a flag is turned off by --no-FLAG
+            names = {re.sub("^--(no-)?", "", each).replace("-", "").lower() for each in options if each[:2] == "--"}
             assert names - {"query", "output"} <= {member.lower() for member in shape.members}
         case "cmp", *_:
             subprocess.run(words, cwd=place.directory, check=True)

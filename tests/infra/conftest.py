@@ -10,10 +10,9 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
 
-from faaskeeper_cdk import CoordinationService, Tier
+from faaskeeper_cdk import TIERS, CoordinationService
 
 ROOT = Path(__file__).parents[2]
-TIERS = {"development": Tier.development, "standard": Tier.standard, "critical": Tier.critical}
 Template = dict[str, Any]
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import aws_cdk as cdk
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from cdk_app.settings import TIERS, Settings
+from cdk_app.settings import Settings
 from cdk_app.stacks import add_stacks
+from faaskeeper_cdk import TIERS
 
 ROOT = Path(__file__).parents[2]
 UPDATE = "make snapshots"

@@ -61,6 +61,18 @@ def test_everything_that_exists_already_is_used(synthesize: Synthesize) -> None:
         assert role["Properties"]["PermissionsBoundary"] == BOUNDARY
 
 
+def test_somebody_else_s_bucket_is_not_emptied(synthesize: Synthesize) -> None:
+    def fill(stack: cdk.Stack) -> None:
+        bucket = s3.Bucket(stack, "Bucket")
+        CoordinationService(stack, "Service", tier=Tier.development(), service_name="tests", blobs=bucket)
+
+    template, _ = synthesize(fill)
+    (bucket,) = resources(template, "AWS::S3::Bucket").values()
+    assert "Tags" not in bucket.get("Properties", {})
+    assert not resources(template, "Custom::FaaSKeeperEmptyBucket")
+    assert not [role for role in resources(template, "AWS::IAM::Role") if "Emptier" in role]
+
+
 def test_a_log_group_of_the_same_stack(synthesize: Synthesize) -> None:
     def fill(stack: cdk.Stack) -> None:
         group = logs.LogGroup(stack, "Shared")

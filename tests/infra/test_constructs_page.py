@@ -7,10 +7,10 @@ import inspect
 import re
 from enum import Enum
 
-from faaskeeper_cdk import CoordinationService, Tier
+from faaskeeper_cdk import TIERS, CoordinationService, Tier
 from faaskeeper_cdk.monitoring import ServiceMetrics
 
-from .conftest import ROOT, TIERS
+from .conftest import ROOT
 
 PAGE = (ROOT / "docs" / "constructs.md").read_text()
 

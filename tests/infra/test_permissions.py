@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 
-from faaskeeper_cdk import CoordinationService, InvalidSubtree, Tier
+from faaskeeper_cdk import TIERS, CoordinationService, InvalidSubtree, Tier
 
 from .calls import actions_of
 from .reading import Statement, flat, listed, statements
@@ -178,6 +180,60 @@ def test_the_key_is_used_only_through_services(template: Templates) -> None:
     for statement in found:
         assert not [resource for resource in statement.resources if "*" in resource]
         assert "kms:ViaService" in statement.conditions["StringEquals"]
+
+
+FORMER, PRESENT, OF_THE_BUCKET = (
+    f"arn:aws:kms:eu-central-1:111122223333:key/1b2c3d4e-0000-4000-8000-00000000000{number}" for number in range(3)
+)
+
+
+@pytest.mark.parametrize(
+    ("tier", "present", "of_the_bucket", "former"),
+    [
+        ("standard", None, None, FORMER),
+        ("standard", PRESENT, None, FORMER),
+        ("standard", PRESENT, OF_THE_BUCKET, FORMER),
+        ("standard", None, OF_THE_BUCKET, None),
+        ("standard", PRESENT, PRESENT, PRESENT),
+        ("development", None, None, FORMER),
+    ],
+)
+def test_whatever_key_data_is_under_it_can_be_read(
+    synthesize: Callable[..., tuple[dict[str, Any], Any]],
+    tier: str,
+    present: str | None,
+    of_the_bucket: str | None,
+    former: str | None,
+) -> None:
+    """Down from a tier with a key, to another key, or with a bucket that has its own."""
+
+    def fill(stack: Stack) -> None:
+        def key(arn: str | None) -> kms.IKey | None:
+            return kms.Key.from_key_arn(stack, f"Key{len(stack.node.children)}", arn) if arn else None
+
+        before = key(former)
+        service = CoordinationService(
+            stack,
+            "Service",
+            tier=TIERS[tier](),
+            service_name="tests",
+            encryption_key=key(present),
+            former_keys=[before] if before else [],
+            blobs=s3.Bucket(stack, "Bucket", encryption_key=key(of_the_bucket)) if of_the_bucket else None,
+        )
+        service.grant_read(iam.Role(stack, "Reader", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")))
+
+    readers: set[str] = set()
+    usable: dict[str, set[str]] = {}
+    for statement in statements(synthesize(fill)[0]):
+        if statement.actions & {"s3:GetObject", "sqs:ReceiveMessage"}:
+            readers.add(statement.role)
+        if "kms:Decrypt" in statement.actions:
+            assert "kms:ViaService" in statement.conditions["StringEquals"]
+            usable.setdefault(statement.role, set()).update(statement.resources)
+    assert len(readers) >= 3
+    for reader in readers:
+        assert usable[reader] == {arn for arn in (present, of_the_bucket, former) if arn}
 
 
 @pytest.mark.parametrize("grant", ["grant_client", "grant_read"])

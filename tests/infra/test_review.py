@@ -15,9 +15,9 @@ import cdk_nag
 import pytest
 from aws_cdk import aws_sns as sns
 
-from faaskeeper_cdk import CoordinationService, Tier
+from faaskeeper_cdk import TIERS, CoordinationService, Tier
 
-from .conftest import TIERS, fill
+from .conftest import fill
 
 PACKS = (cdk_nag.AwsSolutionsChecks, cdk_nag.ServerlessChecks)
 CONTROLS = (*PACKS, cdk_nag.NIST80053R5Checks, cdk_nag.HIPAASecurityChecks)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import pytest
+
+from faaskeeper_cdk import TIERS
 
 from .reading import resources
 from .snapshots import HOLD_DATA, UPDATE, current, diff, path_of, replacements
@@ -76,8 +79,12 @@ def test_what_replaces_nothing_is_no_replacement(
 
 
 def test_from_one_tier_to_another_no_data_is_lost() -> None:
-    """A service may grow up, or be given its own key; it then encrypts the tables it has."""
-    tiers = {tier: json.loads(path_of(tier).read_text()) for tier in ("development", "standard", "critical")}
-    assert list(replacements(tiers["development"], tiers["standard"])) == []
-    assert list(replacements(tiers["standard"], tiers["critical"])) == []
+    """A service may grow up, or be given its own key; it then encrypts the tables it has. Down again, the key leaves
+    the stack and is kept: what was encrypted with it is read by ``former_keys``."""
+    tiers = {tier: json.loads(path_of(tier).read_text()) for tier in TIERS}
     assert {resource["Type"] for resource in tiers["critical"]["Resources"].values()} >= set(HOLD_DATA)
+    ((key, description),) = resources(tiers["critical"], "AWS::KMS::Key").items()
+    assert description["DeletionPolicy"] != "Delete"
+    for before, after in permutations(tiers, 2):
+        gone = [f"AWS::KMS::Key {key}: the logical id is gone"] if before == "critical" else []
+        assert list(replacements(tiers[before], tiers[after])) == gone

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aws_cdk import Stack
 
+from faaskeeper.functions.emptier import TAG
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk import CoordinationService
 
@@ -169,15 +170,21 @@ def test_development_leaves_nothing_behind(template: Templates) -> None:
     assert len(resources(template("development"), "Custom::FaaSKeeperEmptyBucket")) == 1
 
 
+def test_only_a_bucket_that_is_to_be_emptied_says_so(template: Templates, tier: str) -> None:
+    tags = properties(template(tier), "AWS::S3::Bucket", "Blobs").get("Tags", [])
+    assert tags == ([{"Key": TAG, "Value": "true"}] if tier == "development" else [])
+
+
 @pytest.mark.parametrize("tier", ["standard", "critical"])
 def test_data_outlives_the_stack(template: Templates, tier: str) -> None:
     kept = {
-        resource["Type"]
+        resource["Type"]: resource["DeletionPolicy"]
         for resource in template(tier)["Resources"].values()
-        if resource.get("DeletionPolicy") == "Retain" and resource.get("UpdateReplacePolicy") == "Retain"
+        if resource.get("UpdateReplacePolicy") == "Retain"
     }
-    expected = {"AWS::DynamoDB::Table", "AWS::S3::Bucket"} | ({"AWS::KMS::Key"} if tier == "critical" else set())
-    assert kept == expected
+    # a bucket that a failed deployment made can go; a table cannot, it is protected; a key must not, it is in use
+    expected = {"AWS::DynamoDB::Table": "Retain", "AWS::S3::Bucket": "RetainExceptOnCreate"}
+    assert kept == expected | ({"AWS::KMS::Key": "Retain"} if tier == "critical" else {})
     for table in resources(template(tier), "AWS::DynamoDB::Table").values():
         assert table["DeletionPolicy"] == "Retain"
         assert table["Properties"]["DeletionProtectionEnabled"] is True

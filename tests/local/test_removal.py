@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from faaskeeper.functions.emptier import empty
+from faaskeeper.functions.emptier import TAG, empty
 from faaskeeper.storage.aws import BotoAws
 from faaskeeper_client.discovery import find_service
 from faaskeeper_client.local import EmbeddedCloud
+from faaskeeper_client.local.errors import CloudError
+from faaskeeper_client.local.synthesize import Assembly, synthesized
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +55,7 @@ def test_destroying_a_development_service_leaves_nothing(cloud: EmbeddedCloud, a
 def test_a_bucket_is_emptied_with_all_versions(cloud: EmbeddedCloud, account: str, versioned: bool) -> None:
     s3: Any = cloud.session(account).client("s3")
     s3.create_bucket(Bucket="full")
+    s3.put_bucket_tagging(Bucket="full", Tagging={"TagSet": [{"Key": TAG, "Value": "true"}]})
     if versioned:
         s3.put_bucket_versioning(Bucket="full", VersioningConfiguration={"Status": "Enabled"})
     for number in range(3):
@@ -66,6 +70,63 @@ def test_a_bucket_is_emptied_with_all_versions(cloud: EmbeddedCloud, account: st
     s3.delete_bucket(Bucket="full")
     asyncio.run(empty(aws, "full"))  # gone is empty: CloudFormation may ask twice
     aws.close()
+
+
+@pytest.mark.parametrize("tags", [[], [{"Key": "team", "Value": "true"}], [{"Key": TAG, "Value": "false"}]])
+def test_a_bucket_that_is_not_marked_is_not_emptied(
+    cloud: EmbeddedCloud, account: str, tags: list[dict[str, str]]
+) -> None:
+    s3: Any = cloud.session(account).client("s3")
+    bucket = f"of-{account}"
+    s3.create_bucket(Bucket=bucket)
+    if tags:
+        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    s3.put_object(Bucket=bucket, Key="blobs/0", Body=b"data")
+    aws = BotoAws(session=cloud.session(account))
+    asyncio.run(empty(aws, bucket))
+    aws.close()
+    assert s3.get_object(Bucket=bucket, Key="blobs/0")["Body"].read() == b"data"
+
+
+def test_a_service_that_moves_to_another_tier_keeps_its_blobs(
+    cloud: EmbeddedCloud, account: str, tmp_path: Path
+) -> None:
+    s3: Any = cloud.session(account).client("s3")
+    functions: Any = cloud.session(account).client("lambda")
+
+    def deployed_emptiers() -> list[str]:
+        names = [function["FunctionName"] for function in functions.list_functions()["Functions"]]
+        return [name for name in names if "Emptier" in name]
+
+    service = cloud.deploy("one", account=account)
+    s3.put_object(Bucket=service.blobs, Key="blobs/full", Body=b"data")
+    assert deployed_emptiers()
+    cloud.deploy("one", tier="standard", account=account)
+    assert deployed_emptiers() == []
+    assert s3.get_object(Bucket=service.blobs, Key="blobs/full")["Body"].read() == b"data"
+
+    with pytest.raises(CloudError, match="UPDATE_ROLLBACK_COMPLETE"):
+        cloud.deploy_assembly(that_fails("one", tmp_path), "faaskeeper-one", account=account)
+    assert deployed_emptiers() == []
+    assert s3.get_object(Bucket=service.blobs, Key="blobs/full")["Body"].read() == b"data"
+
+
+def that_fails(name: str, directory: Path) -> Assembly:
+    """A development service whose last resource cannot be made."""
+    assembly = synthesized(name, "development", {"alarms": False})
+    template = json.loads(assembly.template)
+    (emptying,) = (id for id, each in template["Resources"].items() if each["Type"] == "Custom::FaaSKeeperEmptyBucket")
+    template["Resources"]["Fails"] = {
+        "Type": "AWS::SSM::Parameter",
+        "DependsOn": [emptying],
+        "Properties": {"Name": f"/faaskeeper/{name}", "Type": "String", "Value": "taken"},
+    }
+    for path in assembly.directory.iterdir():
+        if path != assembly.template_file:
+            (directory / path.name).symlink_to(path)
+    changed = Assembly(directory, assembly.stack)
+    changed.template_file.write_text(json.dumps(template))
+    return changed
 
 
 def test_destroying_a_standard_service_keeps_its_data(cloud: EmbeddedCloud, account: str) -> None:

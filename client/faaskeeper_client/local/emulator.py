@@ -52,6 +52,21 @@ def hurry() -> None:
     server.Config.graceful_timeout = 0.2
 
 
+def tag_buckets() -> None:
+    """CloudFormation's tags of buckets, which the emulator leaves out: whether a bucket may be emptied hangs on one."""
+    provisioners: Any = import_module("ministack.services.cloudformation.provisioners")
+    s3: Any = import_module("ministack.services.s3")
+    configure = provisioners._s3_apply_configurations
+
+    def configure_and_tag(name: str, properties: dict[str, Any], *before: Any) -> None:
+        configure(name, properties, *before)
+        s3._bucket_tags.pop(name, None)
+        if tags := {tag["Key"]: tag["Value"] for tag in properties.get("Tags", ())}:
+            s3._bucket_tags[name] = tags
+
+    provisioners._s3_apply_configurations = configure_and_tag
+
+
 def main() -> None:
     # Ctrl-C in a terminal reaches the whole foreground group: it is the parent that decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -62,6 +77,7 @@ def main() -> None:
         from ministack.app import main as serve  # type: ignore[import-not-found]
 
         hurry()
+        tag_buckets()
         with contextlib.suppress(SystemExit):
             serve()
     finally:

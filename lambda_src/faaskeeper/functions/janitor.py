@@ -7,13 +7,13 @@ from functools import cache
 from faaskeeper.functions.cleaning import Janitor
 from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
 
-_MARGIN = 10.0
+MARGIN = 10.0
 """Seconds before the function's timeout at which no other step is begun."""
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
     try:
-        run(_janitor().run(context.get_remaining_time_in_millis() / 1000 - _MARGIN))
+        run(_janitor().run(context.get_remaining_time_in_millis() / 1000 - MARGIN))
     finally:
         _janitor().metrics.emit(service().name, milliseconds())
 

@@ -19,14 +19,14 @@ from faaskeeper.storage.transactions import Position
 
 logger = logging.getLogger(__name__)
 
-_MARGIN = 2.0
+MARGIN = 2.0
 """Seconds before the function's timeout at which an attempt ends, so that the failure is handled, not cut off."""
 _TIMEOUT = 3.0
 """Seconds for which an answer of AWS is waited for: all writes wait with it, and there is time to try again."""
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
-    seconds = context.get_remaining_time_in_millis() / 1000 - _MARGIN
+    seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN
     run(process_records(aws(_TIMEOUT), service(), _sequencer(), event["Records"], seconds))
 
 
@@ -65,7 +65,8 @@ def _entries(record: LambdaEvent, body: str) -> list[Entry]:
 def is_trusted(sender: str) -> bool:
     """Whether SQS names as sender one of the roles in TRUSTED_SENDERS (ids, by comma), or the account itself.
 
-    A SenderId is AROA...:SESSION for a role, AIDA... for a user, and the account's 12 digits for its root user.
+    A SenderId is AROA...:SESSION for a role, AIDA... for a user, and the account's 12 digits for its root user, who
+    may change this function as well. The embedded cloud knows no other sender than the account.
     """
     trusted = os.environ.get("TRUSTED_SENDERS", "").split(",")
     return bool(sender) and (sender.partition(":")[0] in trusted or sender.isdigit())

@@ -78,6 +78,7 @@ _BY_CODE: dict[str, type[AwsError]] = {
     "ParameterNotFound": NotFound,
     "NoSuchKey": NotFound,
     "NoSuchBucket": NotFound,
+    "NoSuchTagSet": NotFound,
     "404": NotFound,
     "AWS.SimpleQueueService.NonExistentQueue": NotFound,
     "QueueDoesNotExist": NotFound,

@@ -38,7 +38,7 @@ class Throttled(AwsError):
 
 
 class NotFound(AwsError):
-    """The table, queue, object, parameter or function does not exist."""
+    """The table, queue, object, parameter or function does not exist, or the bucket has no tags."""
 
 
 class AccessDenied(AwsError):
