@@ -76,6 +76,11 @@ class Model:
             self.zxid += 1
         return applied
 
+    def pass_over(self) -> None:
+        """A transaction that put down only what was answered."""
+        self.zxid += 1
+        self.touched.clear()
+
     def refuse(self, code: Code) -> Applied:
         """What comes of a request that was refused for a reason that the model does not know of."""
         return Applied(Outcome(code, self.zxid), changed=False)
