@@ -89,7 +89,7 @@ class Deployment:
         made = Sequencer(aws, service, _clock(instance), "notifier")
 
         async def handle(event: Any, context: Context) -> None:
-            seconds = context.get_remaining_time_in_millis() / 1000 - sequencer._MARGIN
+            seconds = context.get_remaining_time_in_millis() / 1000 - sequencer.MARGIN
             for record in event["Records"]:
                 attributes = record["attributes"]
                 process = self._sender(int(attributes["SequenceNumber"]))
@@ -118,7 +118,7 @@ class Deployment:
         made = Janitor(self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT), self.service, _clock(instance))
 
         async def handle(event: Any, context: Context) -> None:
-            await made.run(context.get_remaining_time_in_millis() / 1000 - janitor._MARGIN)
+            await made.run(context.get_remaining_time_in_millis() / 1000 - janitor.MARGIN)
 
         return handle
 
