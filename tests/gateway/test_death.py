@@ -212,8 +212,10 @@ def test_a_gateway_that_begins_anew_leaves_nothing_behind(aws: BotoAws) -> None:
     run(scenario())
 
 
-def test_a_client_that_comes_while_its_gateway_begins_anew_is_not_left_waiting(aws: BotoAws) -> None:
-    """What it would wait for is the old gateway's. Clients come back as soon as they are dropped."""
+@pytest.mark.parametrize("stood", [0, 20], ids=["a live one", "one that stood still"])
+def test_a_client_that_comes_while_its_gateway_begins_anew_is_not_left_waiting(aws: BotoAws, stood: int) -> None:
+    """What it would wait for, an outcome or a beat, is the old gateway's. Clients come back as soon as they are
+    dropped."""
 
     async def scenario() -> None:
         async with ensemble(aws) as whole:
@@ -228,13 +230,20 @@ def test_a_client_that_comes_while_its_gateway_begins_anew_is_not_left_waiting(a
 
             served.tap.before = hold
             await zk.create("/lock", flags=EPHEMERAL)
-            await declare(whole.stage.service, aws, served.gateway.id)
+            id = served.gateway.id
+            await declare(whole.stage.service, aws, id)
             await asyncio.wait_for(ends.wait(), PATIENCE)
+            served.ahead += stood
             too_soon = asyncio.create_task(zk.resume(served.port))
-            await eventually(lambda: true(any(each.received for each in served.gateway.connections)), "it has come")
+
+            def has_come() -> bool:
+                return too_soon.done() or any(each.statistics.received for each in served.gateway.connections)
+
+            await eventually(lambda: true(has_come()), "it has come")
             goes_on.set()
             with pytest.raises(ConnectionError):
                 await too_soon
+            await eventually(lambda: true(served.gateway.id != id), "a new life")
             again = await zk.resume(served.port)
             assert (await again.set("/lock", b"x")).error == OK
 
