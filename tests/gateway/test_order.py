@@ -10,6 +10,7 @@ import pytest
 
 from faaskeeper.storage.aws import BotoAws, Response
 from faaskeeper.storage.errors import CancellationReason, TransactionCancelled, Unavailable
+from faaskeeper.storage.keys import child_key
 from tests.wire.raw import multi
 
 from .ensemble import Ensemble, Served, ensemble, eventually, run, true
@@ -31,6 +32,7 @@ from .wire import (
     PATIENCE,
     SET,
     SYNC,
+    SYSTEM_ERROR,
     Event,
     Reply,
     Zk,
@@ -432,6 +434,22 @@ class TestMessages:
                     moved = False
                     for event in listed.values():
                         event.clear()
+
+        run(scenario())
+
+    def test_a_count_that_cannot_be_made(self, aws: BotoAws) -> None:
+        """An edge was lost behind everybody's back: rather an error than a number that is too low."""
+
+        async def scenario() -> None:
+            async with ensemble(aws) as whole:
+                zk = await (await whole.gateway()).connect()
+                for path in ("/t", "/t/a", "/t/a/b"):
+                    await zk.create(path)
+                znodes, edge = whole.stage.service.znodes, child_key("/t/a/b")
+                await aws.call("dynamodb", "delete_item", TableName=znodes, Key=edge.attributes)
+                assert (await zk.call(ALL_CHILDREN_NUMBER, string("/t"))).error == SYSTEM_ERROR
+                assert (await zk.call(LIST, reading("/t/a"))).error == SYSTEM_ERROR
+                assert (await zk.create("/goes-on")).error == OK
 
         run(scenario())
 

@@ -168,14 +168,18 @@ class Queries:
                 return _error(xid, Code.NO_NODE, node.zxid)
             if not self._may_read(node.znode):
                 return _error(xid, Code.NO_AUTH, node.zxid)
-            total, zxid = await self._below(body.path or "/")
+            try:
+                total, zxid = await self._below(body.path or "/")
+            except ZnodeError as error:
+                return _error(xid, error.code)
             if zxid <= complete:
                 break
             await self._gateway.observer.observe(zxid)
         return Result(zxid, lambda z: responses.number(xid, z, total))
 
     async def _below(self, path: str) -> tuple[int, int]:
-        """(how many znodes there are below ``path``, the latest zxid seen among them), counted level by level."""
+        """(how many znodes there are below ``path``, the latest zxid seen among them), counted level by level.
+        Raises ZnodeError."""
         total = zxid = 0
         level = [path]
         while level:
@@ -188,11 +192,13 @@ class Queries:
         return total, zxid
 
     async def _listing(self, path: str) -> tuple[int, tuple[str, ...]]:
-        """(zxid, names); no names if the node is gone by now."""
+        """(zxid, names); no names if the node is gone by now. Raises ZnodeError if nobody can list it."""
         listing = await self._gateway.reader.children(path)
         if listing is not None:
             return listing.node.zxid, listing.names
         outcome = await self._connection.ask(ListChildren(path))
+        if outcome.code not in (Code.OK, Code.NO_NODE):
+            raise ZnodeError(outcome.code, path)
         return outcome.zxid, outcome.names or ()
 
     async def _children_by_sequencer(
