@@ -155,7 +155,7 @@ class Tier:
 
     @classmethod
     def critical(cls) -> Self:
-        """For what others depend on: own key, five weeks of recovery, tracing, warm pollers, no ceilings."""
+        """For what others depend on: own key, five weeks of recovery, tracing, no ceilings."""
         return cls(
             removal_policy=RemovalPolicy.RETAIN,
             deletion_protection=True,
@@ -164,7 +164,6 @@ class Tier:
             customer_managed_key=True,
             sequencer_memory=1769,
             worker_memory=1024,
-            requests_pollers=2,
             log_retention=RetentionDays.ONE_YEAR,
             tracing=True,
         )
