@@ -297,8 +297,11 @@ def test_the_reply_to_an_attachment_that_cannot_be_read(aws: BotoAws, lost: str)
     run(scenario())
 
 
-def test_the_reply_to_an_attachment_that_never_comes(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when somebody has taken it from the queue."""
+@pytest.mark.parametrize("in_head", [True, False])
+def test_the_reply_to_an_attachment_that_never_comes(
+    aws: BotoAws, monkeypatch: pytest.MonkeyPatch, in_head: bool
+) -> None:
+    """As when somebody has taken it from the queue. The head still has it, until the next transaction."""
 
     async def scenario() -> None:
         monkeypatch.setattr(gateway, "_LONGEST_WITHOUT_OUTCOME", 1.0)
@@ -321,6 +324,11 @@ def test_the_reply_to_an_attachment_that_never_comes(aws: BotoAws, monkeypatch: 
             resuming = asyncio.create_task(zk.resume(two.port, lasts=4000))
             await eventually(lambda: true(bool(taken)), "the reply is taken")
             takes = False
+            if in_head:
+                resumed = await resuming
+                assert (await resumed.exists("/lock")).stat.owner == zk.session
+                return
+            await other.create("/elsewhere")
             with pytest.raises(ConnectionError):
                 await resuming
             assert not other.events

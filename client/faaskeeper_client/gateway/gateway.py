@@ -296,20 +296,32 @@ class Gateway:
         before = frozenset[int]()
         while True:
             await asyncio.sleep(_LONGEST_WITHOUT_OUTCOME)
-            ids = self.outbox.attaching(_LONGEST_WITHOUT_OUTCOME)
             try:
-                stored = await asyncio.gather(*(read_session(self.bulk, self.service, id) for id in ids))
-            except AwsError as error:
-                logger.warning("sessions cannot be read: %s", error)
+                missed = await self._missed()
+            except (AwsError, EventsLost) as error:
+                logger.warning("outcomes that do not come cannot be looked for: %s", error)
                 continue
-            missed = frozenset(
-                id
-                for id, session in zip(ids, stored, strict=True)
-                if session is not None and session.gateway == self.id and not self.sessions.knows(id, session.epoch)
-            )
             if missed & before:
                 raise OutcomeLost(f"no outcome came of the attachment of {', '.join(map(hex, missed & before))}")
             before = missed
+
+    async def _missed(self) -> frozenset[int]:
+        """Sessions that are attached here by what storage says, and by no outcome: neither by one that came, nor by one
+        that the head still has. A sequencer that cannot send replies commits nothing more, so the head has it then."""
+        waiting = self.outbox.attaching(_LONGEST_WITHOUT_OUTCOME)
+        head = await self.observer.catch_up() if waiting else None
+        if head is None:
+            return frozenset()
+        told = tuple((number, outcome) for id, number, outcome in head.outcomes if id == self.id and number in waiting)
+        cut = tuple((session, epoch) for id, session, epoch in head.detached if id == self.id)
+        await self._handle_reply(ReplyMessage(head.zxid, head.base, told, None, cut, head.detached_at))
+        ids = sorted(set(waiting.values()))
+        stored = await asyncio.gather(*(read_session(self.bulk, self.service, id) for id in ids))
+        return frozenset(
+            id
+            for id, session in zip(ids, stored, strict=True)
+            if session is not None and session.gateway == self.id and not self.sessions.knows(id, session.epoch)
+        )
 
     def _look_interval(self) -> float:
         return min((session.timeout for session in self.sessions), default=20 * TICK) / 3000

@@ -93,10 +93,11 @@ class Outbox:
         waiting = self._older(older_than)
         self._fail([sent for sent in waiting if not isinstance(sent.request.operation, _ATTACH)], "no outcome came")
 
-    def attaching(self, older_than: float) -> set[int]:
-        """Sessions whose attachment has waited for an outcome for more than ``older_than`` seconds."""
-        waiting = self._older(older_than)
-        return {sent.request.principal.session for sent in waiting if isinstance(sent.request.operation, _ATTACH)}
+    def attaching(self, older_than: float) -> dict[int, int]:
+        """By request number, sessions whose attachment has waited for an outcome for more than ``older_than``
+        seconds."""
+        requests = (sent.request for sent in self._older(older_than))
+        return {each.number: each.principal.session for each in requests if isinstance(each.operation, _ATTACH)}
 
     def _older(self, seconds: float) -> list[_Sent]:
         limit = asyncio.get_running_loop().time() - seconds
