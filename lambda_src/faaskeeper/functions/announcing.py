@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 _MOST_EVENT_BYTES = 100_000
 """Of events carried in a message; more are read from the ledger."""
 _MOST_OUTCOME_BYTES = 700_000
-"""Of outcomes in one message, if there are several. What is too large for its gateway is dropped, and nobody else's
-outcome may go with it."""
+"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MOST_BYTES``)."""
 _NUMBER_BYTES = 22
+"""Of a request's number, with what separates it."""
 _MOST_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
 _MOST_NAMED = 2000
