@@ -522,21 +522,6 @@ class TestGroupCommit:
 
         run(scenario())
 
-    def test_large_listings_do_not_add_up(self, aws: BotoAws) -> None:
-        """To a reply that is larger than its gateway reads."""
-
-        async def scenario() -> None:
-            stage = await Stage.create(aws)
-            client = await stage.client()
-            await stage.do(client, Multi((create("/p"), *(create(f"/p/{number}") for number in range(300)))))
-            sent = await stage.send(client.gateway, *[(client, ListChildren("/p"))] * 3, (client, create("/q")))
-            await stage.drain()
-            replies = await stage.replies(client.gateway, 3)
-            answered = sorted(tuple(number for number, _ in reply.outcomes) for reply in replies)
-            assert answered == [(sent[0],), (sent[1],), (sent[2], sent[3])]
-
-        run(scenario())
-
     def test_requests_that_change_nothing_write_nothing(self, aws: BotoAws) -> None:
         async def scenario() -> None:
             stage = await Stage.create(aws)
