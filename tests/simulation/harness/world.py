@@ -225,6 +225,7 @@ _EXPECTED_FAILURES = frozenset(
         "Conflict",
         "TransactionCancelled",
         "DeclaredDead",
+        "OutcomeLost",
     }
 )
 """What faults may make a function or a gateway fail with."""
