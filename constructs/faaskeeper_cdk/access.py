@@ -143,13 +143,13 @@ class Access:
             grantee,
             ["dynamodb:UpdateItem"],
             [storage.znodes.table_arn],
-            _merge(only_attributes(WATCH_ATTRIBUTES), _only_below(subtree)),
+            merge(only_attributes(WATCH_ATTRIBUTES), _only_below(subtree)),
         )
         allow(
             grantee,
             ["dynamodb:UpdateItem"],
             [storage.sessions.table_arn],
-            _merge(only_attributes(LIVENESS_ATTRIBUTES), _only_keys([gateway_partition("*")])),
+            merge(only_attributes(LIVENESS_ATTRIBUTES), only_keys([gateway_partition("*")])),
         )
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._service.reply_prefix)], because=OWN_REPLIES)
@@ -192,8 +192,8 @@ def only_attributes(names: Sequence[str]) -> Conditions:
     }
 
 
-def _only_keys(patterns: Sequence[str]) -> Conditions:
-    """The request's partition keys all match one of ``patterns``."""
+def only_keys(patterns: Sequence[str]) -> Conditions:
+    """The request's partition keys all match one of ``patterns``; IAM has no condition on sort keys."""
     return {
         "ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(patterns)},
         "Null": {"dynamodb:LeadingKeys": "false"},
@@ -205,10 +205,11 @@ def _only_below(subtree: str | None) -> Conditions:
         return {}
     if not subtree.startswith("/") or subtree.endswith("/") or set("*?$") & set(subtree):
         raise InvalidSubtree(f"{subtree!r}: an absolute path without trailing slash and without *, ? and $ is needed")
-    return _only_keys([subtree, f"{subtree}/*"])
+    return only_keys([subtree, f"{subtree}/*"])
 
 
-def _merge(first: Conditions, second: Conditions) -> Conditions:
+def merge(first: Conditions, second: Conditions) -> Conditions:
+    """Both hold: of operators that are in both, the keys of each."""
     merged = {operator: dict(keys) for operator, keys in first.items()}
     for operator, keys in second.items():
         merged.setdefault(operator, {}).update(keys)

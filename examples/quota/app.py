@@ -23,9 +23,11 @@ from faaskeeper_cdk.access import (
     OWN_BLOBS,
     OWN_REPLIES,
     REPLY_ACTIONS,
-    Conditions,
     allow,
     blobs_arn,
+    merge,
+    only_attributes,
+    only_keys,
     reply_queues_arn,
 )
 from faaskeeper_cdk.review import acknowledge
@@ -103,22 +105,13 @@ class QuotaService(Construct):
     def grant_client(self, grantee: iam.IGrantable) -> None:
         """What ``quota.client`` does. Limits, leases and the head are written by the functions alone."""
         for partitions, attributes in CLIENTS_OWN.items():
-            allow(grantee, ["dynamodb:UpdateItem"], [self.table.table_arn], _only(partitions, attributes))
+            own = merge(only_attributes([*KEYS, *attributes]), only_keys([partitions]))
+            allow(grantee, ["dynamodb:UpdateItem"], [self.table.table_arn], own)
         allow(grantee, ["sqs:SendMessage"], [self.queues.requests.queue_arn, self.queues.timers.queue_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(self, self.quota.reply_prefix)], because=OWN_REPLIES)
         allow(grantee, ["s3:GetObject"], [blobs_arn(self.blobs, self.quota)], because=OWN_BLOBS)
         messages = self.blobs.arn_for_objects(blob_key(self.quota, "messages", "*"))
         allow(grantee, ["s3:PutObject"], [messages], NEW_OBJECTS, because=OWN_BLOBS)
-
-
-def _only(partitions: str, attributes: tuple[str, ...]) -> Conditions:
-    """The request is of such a partition and names no other attributes. ForAllValues is also true of a request that
-    names none: hence Null. IAM has no condition on sort keys."""
-    return {
-        "ForAllValues:StringEquals": {"dynamodb:Attributes": [*KEYS, *attributes]},
-        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [partitions]},
-        "Null": {"dynamodb:Attributes": "false", "dynamodb:LeadingKeys": "false"},
-    }
 
 
 class QuotaStack(cdk.Stack):
