@@ -30,7 +30,7 @@ lint: venv
 	$(PY) -m pyright
 
 clients: venv ## other people's clients, as far as they are installed (3 min)
-	@$(PY) -m tests.clients $(CLIENTS)
+	@$(PY) -m tests.foreign_clients $(CLIENTS)
 
 bench: venv ## what each operation costs, counted
 	@$(PY) -m bench.operations 2>/dev/null | grep -v '"_aws"'
@@ -71,6 +71,6 @@ node_modules/.made: package.json package-lock.json
 
 include tests/conformance/conformance.mk
 -include docs/spec/spec.mk
--include tests/simulation/simulation.mk
-include tests/torture/torture.mk
+include simulator/simulator.mk
+include tests/soak/soak.mk
 include tests/fuzz/fuzz.mk

@@ -1,5 +1,5 @@
 """How long operations take on AWS: the real gateway and functions in virtual time, where each call takes what was
-measured on AWS us-east-1 (``tests/simulation/cloud/latency.py``).
+measured on AWS us-east-1 (``faaskeeper_simulator/cloud/latency.py``).
 
 Beside them what the FaaSKeeper paper's artifact measured end to end in the same region: the published service, and a
 ZooKeeper of three machines. Left out here is what our own Python computes, a few milliseconds an operation; the
@@ -18,14 +18,14 @@ from dataclasses import replace
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import Delete, SetData
 from faaskeeper_client.wire.requests import Body, Exists, GetChildren, GetData
-from tests.simulation import cloud as simulated
-from tests.simulation.cloud import Cloud
-from tests.simulation.harness.client import Client
-from tests.simulation.harness.deployment import Deployment, trusted
-from tests.simulation.harness.gateways import Slot
-from tests.simulation.harness.history import Call, History
-from tests.simulation.harness.witness import Witness
-from tests.simulation.workloads.base import create
+from faaskeeper_simulator import cloud as simulated
+from faaskeeper_simulator.cloud import Cloud
+from faaskeeper_simulator.harness.client import Client
+from faaskeeper_simulator.harness.deployment import Deployment, trusted
+from faaskeeper_simulator.harness.gateways import Slot
+from faaskeeper_simulator.harness.history import Call, History
+from faaskeeper_simulator.harness.witness import Witness
+from faaskeeper_simulator.workloads.base import create
 
 SEED = 1
 ROUNDS = 400

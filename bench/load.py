@@ -25,15 +25,15 @@ from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import Multi, SetData
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.wire.requests import GetData, Sync
-from tests.simulation import cloud as simulated
-from tests.simulation.cloud import Cloud
-from tests.simulation.harness.client import Client, ConnectionLost
-from tests.simulation.harness.deployment import Deployment, trusted
-from tests.simulation.harness.gateways import Slot
-from tests.simulation.harness.history import Call, History, Notification
-from tests.simulation.harness.witness import Witness
-from tests.simulation.workloads.base import create
-from tests.torture import processes
+from faaskeeper_simulator import cloud as simulated
+from faaskeeper_simulator.cloud import Cloud
+from faaskeeper_simulator.harness.client import Client, ConnectionLost
+from faaskeeper_simulator.harness.deployment import Deployment, trusted
+from faaskeeper_simulator.harness.gateways import Slot
+from faaskeeper_simulator.harness.history import Call, History, Notification
+from faaskeeper_simulator.harness.witness import Witness
+from faaskeeper_simulator.workloads.base import create
+from tests.soak import processes
 
 SESSIONS, WATCHES, WRITES = 1000, 10, 10
 """Watches and writes are those of each session."""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from faaskeeper.storage.aws import Aws, Response
+from faaskeeper.blocks.aws import Aws, Response
 
 _WRITE_UNIT = 1024
 """Bytes of an item that one write unit pays for; a transaction pays twice."""

@@ -17,8 +17,8 @@ from kazoo.exceptions import NodeExistsError
 
 from bench.meter import Count
 from bench.stage import Stage, stage
-from faaskeeper.functions.metrics import Metrics
-from faaskeeper.functions.reaping import due
+from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.reaper.expiry import due
 from faaskeeper.protocol.timers import GatewayTimer
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.liveness import RELAXED_TIMEOUT

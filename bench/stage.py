@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.meter import Meter
-from faaskeeper.functions.committing import Stalled
-from faaskeeper.functions.runtime import milliseconds
-from faaskeeper.functions.sequencer import process_records
-from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.blocks.aws import Aws, BotoAws
+from faaskeeper.blocks.committer import Stalled
+from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.runtime import milliseconds
+from faaskeeper.functions.sequencer.function import process_records
+from faaskeeper.functions.sequencer.sequencer import Sequencer
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws, BotoAws
-from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.keys import KEY_NAMES
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faaskeeper_client.connecting import connect
     from faaskeeper_client.discovery import find_service
+    from faaskeeper_client.kazoo_client import connect
 
 __all__ = ["connect", "find_service"]
 
@@ -14,7 +14,7 @@ __all__ = ["connect", "find_service"]
 def __getattr__(name: str) -> object:
     # boto3 and kazoo take longer to load than most programs that import this package to look at it want to wait
     if name == "connect":
-        from faaskeeper_client.connecting import connect
+        from faaskeeper_client.kazoo_client import connect
 
         return connect
     if name == "find_service":

@@ -25,10 +25,10 @@ from typing import Any, TypeVar
 
 from kazoo.client import KazooClient
 
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper.blocks.aws import BotoAws
+from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import CloudError, EmbeddedCloud
 from faaskeeper_client.local.meter import Meter, Usage, invocations
-from faaskeeper_client.serving import GatewayThread
 
 T = TypeVar("T")
 

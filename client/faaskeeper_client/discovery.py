@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from faaskeeper.blocks.errors import NO_CREDENTIALS, AccessDenied, AwsError, NotFound
 from faaskeeper.protocol.service import PARAMETER_PREFIX, IncompatibleVersion, InvalidService, Service
-from faaskeeper.storage.errors import NO_CREDENTIALS, AccessDenied, AwsError, NotFound
 
 DEFAULT_SERVICE = "faaskeeper"
 """What ``cdk deploy`` names a service that it is given no name for."""
@@ -54,7 +54,7 @@ def find_service(
     import botocore.config
     import botocore.exceptions
 
-    from faaskeeper.storage.aws import typed_error
+    from faaskeeper.blocks.aws import typed_error
 
     config = botocore.config.Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 2})
     try:

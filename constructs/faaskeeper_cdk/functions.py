@@ -14,9 +14,9 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from faaskeeper.functions.emptier import TAG
+from faaskeeper.blocks.blobs import blob_key
+from faaskeeper.functions.emptier.function import TAG
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
-from faaskeeper.storage.blobs import blob_key
 from faaskeeper.storage.journal import PREFIX as JOURNAL_PREFIX
 from faaskeeper.storage.znodes import FIRED
 from faaskeeper_cdk.access import (
@@ -48,7 +48,7 @@ class Functions(Construct):
     ``service`` is the description the functions are started with. ``emptier`` and ``emptying``, the custom resource
     that it serves, are None unless the tier asks for them and the bucket is the service's own: what is in somebody
     else's is not for a service to delete. The bucket has a tag for as long as it is to be emptied, for CloudFormation
-    asks for that also when the service moves to a tier that keeps the bucket: see ``faaskeeper.functions.emptier``.
+    asks for that also when the service moves to a tier that keeps the bucket: see ``functions.emptier``.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from faaskeeper.functions.metrics import DIMENSION, NAMESPACE, Metrics
+from faaskeeper.blocks.metrics import DIMENSION, NAMESPACE, Metrics
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk.functions import Functions
 from faaskeeper_cdk.queues import Queues
@@ -51,7 +51,7 @@ class ServiceMetrics:
     functions: Functions
 
     def metric(self, name: str, statistic: str = _SUM) -> cloudwatch.Metric:
-        """One of the functions' own, by its name in ``faaskeeper.functions.metrics``. Raises InvalidMetric."""
+        """One of the functions' own, by its name in ``faaskeeper.blocks.metrics``. Raises InvalidMetric."""
         if name not in Metrics.UNITS:
             raise InvalidMetric(f"{name!r}: one of {', '.join(Metrics.UNITS)}")
         return cloudwatch.Metric(

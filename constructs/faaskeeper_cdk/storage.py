@@ -22,7 +22,7 @@ EXPIRY_ATTRIBUTE = "expires"
 
 class SynchronizationTable(dynamodb.Table):
     """An on-demand table with the ``keys`` (partition, sort; texts) for items that conditions, transactions and the
-    primitives of ``faaskeeper.storage.primitives`` work on. ``expiry`` names the attribute, if any, with epoch seconds
+    primitives of ``faaskeeper.blocks.primitives`` work on. ``expiry`` names the attribute, if any, with epoch seconds
     after which DynamoDB may delete an item.
 
     ``dynamodb.Table`` and not ``TableV2``: such a table is never replicated (global tables either evaluate conditions

@@ -10,7 +10,8 @@ from typing import Self
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
-from faaskeeper.functions import janitor, sequencer
+from faaskeeper.functions.janitor import function as janitor
+from faaskeeper.functions.sequencer import function as sequencer
 
 LONGEST_TIMEOUT = 900
 """Of any function, in seconds (Lambda quotas, "Function timeout")."""

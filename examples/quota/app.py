@@ -16,7 +16,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 import quota
-from faaskeeper.storage.blobs import blob_key
+from faaskeeper.blocks.blobs import blob_key
 from faaskeeper_cdk import BlobBucket, Queues, SynchronizationTable, Tier, Worker, runtime_code
 from faaskeeper_cdk.access import (
     NEW_OBJECTS,

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from faaskeeper_client.listening import Address
+from faaskeeper_client.addresses import Address
 from faaskeeper_client.local import EmbeddedCloud
 from tests.conformance.dialogues import dialogues
 from tests.conformance.judges import JudgeFailed, Verdict, fuzz, kazoo, probe

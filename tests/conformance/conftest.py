@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-from faaskeeper_client.listening import Address
+from faaskeeper_client.addresses import Address
 from faaskeeper_client.local import EmbeddedCloud
 from tests.conformance.servers import NO_JANITOR, SUPER_DIGEST, NoOracle, Spread, gateways, zookeeper
 

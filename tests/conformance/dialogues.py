@@ -18,7 +18,7 @@ from uuid import uuid4
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
-from faaskeeper_client.listening import Address
+from faaskeeper_client.addresses import Address
 from tests.conformance.judges import Verdict
 from tests.conformance.sides import Ask, Side, without_zxids, zxids
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from faaskeeper_client.listening import Address
+from faaskeeper_client.addresses import Address
 from faaskeeper_client.local.environment import cache_directory, locked
 
 KIT = Path(__file__).parent / "kit"

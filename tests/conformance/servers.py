@@ -16,12 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import BotoAws
-from faaskeeper_client.listening import Address
+from faaskeeper_client.addresses import Address
+from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.environment import cache_directory, locked
-from faaskeeper_client.serving import GatewayThread
 from tests.conformance.judges import KIT
 
 SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="

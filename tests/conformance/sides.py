@@ -15,7 +15,7 @@ from itertools import count
 from struct import unpack
 from typing import Any, NamedTuple, TypeAlias
 
-from faaskeeper_client.listening import Address
+from faaskeeper_client.addresses import Address
 from tests.wire import raw
 
 SECONDS = 30

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from faaskeeper_client.listening import Address
+from faaskeeper_client.addresses import Address
 from tests.conformance.dialogues import dialogues
 from tests.conformance.judges import KIT, accepted_differences, fuzz, kazoo, probe
 

@@ -25,11 +25,11 @@ from kazoo.client import KazooClient
 
 from cdk_app.settings import Settings
 from cdk_app.stacks import add_stacks
+from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.protocol.service import PARAMETER_PREFIX, Service
-from faaskeeper.storage.aws import BotoAws
 from faaskeeper_client.cli import main
+from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
-from faaskeeper_client.serving import GatewayThread
 
 from ..examples.test_quota import deploy
 from ..functions.world import create_storage

@@ -15,10 +15,10 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
 
-from faaskeeper.storage.aws import Aws, BotoAws
-from faaskeeper.storage.blobs import blob_key
-from faaskeeper.storage.errors import AccessDenied
-from faaskeeper.storage.queues import REQUEST_GROUP
+from faaskeeper.blocks.aws import Aws, BotoAws
+from faaskeeper.blocks.blobs import blob_key
+from faaskeeper.blocks.errors import AccessDenied
+from faaskeeper.blocks.queues import REQUEST_GROUP
 from faaskeeper_cdk import Tier
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.synthesize import Assembly

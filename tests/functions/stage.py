@@ -16,8 +16,11 @@ from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from faaskeeper.functions.sequencer import process_records
-from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.blocks.aws import Aws, BotoAws, Response
+from faaskeeper.blocks.errors import AwsError, Unavailable
+from faaskeeper.blocks.queues import REQUEST_GROUP, check_out, reply_queue_name, reply_queue_url
+from faaskeeper.functions.sequencer.function import process_records
+from faaskeeper.functions.sequencer.sequencer import Sequencer
 from faaskeeper.protocol.messages import (
     Principal,
     ReplyMessage,
@@ -27,11 +30,8 @@ from faaskeeper.protocol.messages import (
     encode_requests,
 )
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws, BotoAws, Response
-from faaskeeper.storage.errors import AwsError, Unavailable
 from faaskeeper.storage.keys import KEY_NAMES
 from faaskeeper.storage.ledger import Head, read_events, read_head
-from faaskeeper.storage.queues import REQUEST_GROUP, check_out, reply_queue_name, reply_queue_url
 from faaskeeper.storage.sessions import beat, list_ephemerals, read_session
 from faaskeeper.storage.znodes import Listing, NodeItem, read_children, read_node
 from faaskeeper.znode import quotas

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from faaskeeper.functions import cleaning
-from faaskeeper.functions.chores import MARKERS_PER_STEP
-from faaskeeper.functions.cleaning import Janitor
-from faaskeeper.storage.attributes import get_number, get_set, number, string
-from faaskeeper.storage.aws import Aws, Response
-from faaskeeper.storage.blobs import data_key, write_blob
-from faaskeeper.storage.errors import AccessDenied
+from faaskeeper.blocks.attributes import get_number, get_set, number, string
+from faaskeeper.blocks.aws import Aws, Response
+from faaskeeper.blocks.blobs import data_key, write_blob
+from faaskeeper.blocks.errors import AccessDenied
+from faaskeeper.blocks.primitives import TimedLock
+from faaskeeper.blocks.queues import list_gateways
+from faaskeeper.functions.janitor import janitor
+from faaskeeper.functions.janitor.chores import MARKERS_PER_STEP
+from faaskeeper.functions.janitor.janitor import Janitor
 from faaskeeper.storage.keys import due_key, head_key, janitor_key, node_key, session_key
 from faaskeeper.storage.ledger import raise_floor, read_head
-from faaskeeper.storage.primitives import TimedLock
-from faaskeeper.storage.queues import list_gateways
 from faaskeeper.storage.sessions import beat, read_gateway
 from faaskeeper.storage.znodes import (
     EVERYBODY,
@@ -421,7 +421,7 @@ class TestLeftovers:
     def test_a_table_of_many_pages_is_gone_through_by_many_runs(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cleaning, "_PAUSE", 0)
+        monkeypatch.setattr(janitor, "_PAUSE", 0)
 
         async def work() -> None:
             for index in range(8):
@@ -646,7 +646,7 @@ class TestGateways:
 
 class TestRuns:
     def test_one_janitor_works_at_a_time(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cleaning, "PATIENCE", 0.2)
+        monkeypatch.setattr(janitor, "PATIENCE", 0.2)
 
         async def work() -> None:
             await world.commit(create("/a", flags=CONTAINER), create("/a/b"), Delete("/a/b"))
@@ -660,7 +660,7 @@ class TestRuns:
         run(work())
 
     def test_a_dead_janitor_is_outlived_within_a_run(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cleaning, "PATIENCE", 3.0)
+        monkeypatch.setattr(janitor, "PATIENCE", 3.0)
 
         async def work() -> None:
             await world.commit(create("/a", flags=CONTAINER), create("/a/b"), Delete("/a/b"))

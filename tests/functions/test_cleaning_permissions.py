@@ -11,11 +11,11 @@ from typing import Any
 import boto3.session
 import pytest
 
+from faaskeeper.blocks.aws import Aws, BotoAws, Response
+from faaskeeper.blocks.blobs import blob_key, write_blob
+from faaskeeper.blocks.queues import list_gateways
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws, BotoAws, Response
-from faaskeeper.storage.blobs import blob_key, write_blob
 from faaskeeper.storage.keys import node_key
-from faaskeeper.storage.queues import list_gateways
 from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, read_node, register_watch
 from faaskeeper.znode.operations import Delete, SetData, WatchSubtree
 from faaskeeper_client.local import EmbeddedCloud

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from faaskeeper.storage.aws import Aws, BotoAws
-from faaskeeper.storage.errors import CancellationReason, TransactionCancelled
-from faaskeeper.storage.queues import reply_queue_url
+from faaskeeper.blocks.aws import Aws, BotoAws
+from faaskeeper.blocks.errors import CancellationReason, TransactionCancelled
+from faaskeeper.blocks.queues import reply_queue_url
 from faaskeeper.storage.znodes import WATCH_DATA, register_watch
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import EventKind

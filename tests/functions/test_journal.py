@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-import faaskeeper.functions.batch as batching
+import faaskeeper.functions.sequencer.batch as batching
 import faaskeeper.storage.journal as journals
 import faaskeeper.znode.apply as applying
-from faaskeeper.storage.aws import BotoAws
-from faaskeeper.storage.blobs import data_key
+from faaskeeper.blocks.aws import BotoAws
+from faaskeeper.blocks.blobs import data_key
+from faaskeeper.blocks.errors import CancellationReason, TransactionCancelled
 from faaskeeper.storage.commit import item_size
-from faaskeeper.storage.errors import CancellationReason, TransactionCancelled
 from faaskeeper.storage.znodes import WATCH_DATA, register_watch
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, EventKind, Permission

@@ -15,9 +15,14 @@ from uuid import uuid4
 
 import pytest
 
-from faaskeeper.functions.asking import ask
-from faaskeeper.functions.metrics import Metrics
-from faaskeeper.functions.reaper import look_at
+from faaskeeper.blocks.attributes import Attribute, number
+from faaskeeper.blocks.aws import MOST_OBJECT_BYTES, BotoAws
+from faaskeeper.blocks.blobs import blob_key
+from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.blocks.queues import send_request
+from faaskeeper.functions.reaper.function import look_at
+from faaskeeper.functions.requests import ask
 from faaskeeper.protocol.messages import (
     MOST_CREDENTIALS,
     MOST_REQUESTS,
@@ -28,12 +33,7 @@ from faaskeeper.protocol.messages import (
 )
 from faaskeeper.protocol.service import DATA_VERSION
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, decode_timer, encode_timer
-from faaskeeper.storage.attributes import Attribute, number
-from faaskeeper.storage.aws import MOST_OBJECT_BYTES, BotoAws
-from faaskeeper.storage.blobs import blob_key
-from faaskeeper.storage.errors import AwsError
 from faaskeeper.storage.leftovers import scan_gateways
-from faaskeeper.storage.queues import send_request
 from faaskeeper.storage.sessions import read_gateway
 from faaskeeper.storage.znodes import (
     EVERYBODY,

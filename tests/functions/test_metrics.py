@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from faaskeeper.functions.metrics import NAMESPACE
+from faaskeeper.blocks.metrics import NAMESPACE
+from faaskeeper.blocks.queues import send_timer
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
 from faaskeeper.storage.ledger import read_head
-from faaskeeper.storage.queues import send_timer
 from faaskeeper.znode.operations import CloseSession, ExpireSession
 
 from .world import World, create, run

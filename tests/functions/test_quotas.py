@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.storage import loading
-from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.keys import node_key
 from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode import quotas

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from faaskeeper.functions.batch import MOST_OPERATIONS, OLDEST_REQUEST
-from faaskeeper.functions.committing import Unfinished
-from faaskeeper.functions.notifier import notify
+from faaskeeper.blocks.aws import Aws, BotoAws, Response
+from faaskeeper.blocks.blobs import blob_key, data_key, write_blob
+from faaskeeper.blocks.committer import Unfinished
+from faaskeeper.blocks.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
+from faaskeeper.blocks.queues import reply_queue_url
+from faaskeeper.functions.notifier.function import notify
+from faaskeeper.functions.sequencer.batch import MOST_OPERATIONS, OLDEST_REQUEST
 from faaskeeper.protocol.messages import Principal, Request, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion
-from faaskeeper.storage.aws import Aws, BotoAws, Response
-from faaskeeper.storage.blobs import blob_key, data_key, write_blob
-from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
 from faaskeeper.storage.keys import child_key, head_key
-from faaskeeper.storage.queues import reply_queue_url
 from faaskeeper.storage.znodes import (
     EVERYBODY,
     MOST_WATCHERS,

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from faaskeeper.functions.metrics import Metrics
-from faaskeeper.functions.reaper import look_at
+from faaskeeper.blocks.aws import BotoAws, Response
+from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.protocol.messages import Principal
 from faaskeeper.protocol.service import PROTOCOL_VERSION
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
-from faaskeeper.storage.aws import BotoAws, Response
 from faaskeeper.storage.sessions import gateway_heartbeat, list_gateway_sessions
 from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, register_watch
 from faaskeeper.znode.errors import Code

@@ -8,18 +8,18 @@ from collections.abc import Awaitable
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from faaskeeper.functions.cleaning import Janitor
-from faaskeeper.functions.metrics import Metrics
-from faaskeeper.functions.reaper import look_at
-from faaskeeper.functions.runtime import milliseconds
-from faaskeeper.functions.sequencer import process_records
-from faaskeeper.functions.sequencing import Sequencer
+from faaskeeper.blocks.attributes import Item
+from faaskeeper.blocks.aws import Aws, BotoAws
+from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.blocks.queues import reply_queue_name, send_request
+from faaskeeper.blocks.runtime import milliseconds
+from faaskeeper.functions.janitor.janitor import Janitor
+from faaskeeper.functions.reaper.function import look_at
+from faaskeeper.functions.sequencer.function import process_records
+from faaskeeper.functions.sequencer.sequencer import Sequencer
 from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Item
-from faaskeeper.storage.aws import Aws, BotoAws
 from faaskeeper.storage.keys import KEY_NAMES, Key
-from faaskeeper.storage.queues import reply_queue_name, send_request
 from faaskeeper.storage.sessions import beat
 from faaskeeper.znode.model import OPEN_ACL, Data
 from faaskeeper.znode.operations import Create, CreateSession, Operation

@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["faaskeeper", "faaskeeper_client"]):
     from faaskeeper_client.wire import requests
     from faaskeeper_client.wire.frames import Frames
     from faaskeeper_client.wire.jute import MarshallingError
-    from tests.simulation.checker.model import Model
+    from faaskeeper_simulator.checker.model import Model
 
 from tests.protocol import hostile
 from tests.wire import raw

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper.blocks.aws import BotoAws
 from faaskeeper_client.local import EmbeddedCloud
 
 

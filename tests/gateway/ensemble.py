@@ -13,12 +13,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from faaskeeper.functions.committing import Stalled
-from faaskeeper.functions.metrics import Metrics
-from faaskeeper.functions.reaper import look_at
-from faaskeeper.storage.aws import Aws, BotoAws, Response
-from faaskeeper.storage.clock import boot_time
-from faaskeeper.storage.errors import AwsError
+from faaskeeper.blocks.aws import Aws, BotoAws, Response
+from faaskeeper.blocks.clock import boot_time
+from faaskeeper.blocks.committer import Stalled
+from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.reaper.function import look_at
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
 from tests.functions.stage import Stage

@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any
 
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper.blocks.aws import BotoAws
 
 from .ensemble import Served, ensemble, run
 from .wire import OK

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from faaskeeper.blocks.aws import BotoAws, Response
+from faaskeeper.blocks.blobs import blob_key
+from faaskeeper.blocks.errors import AccessDenied, NotFound, Unavailable
+from faaskeeper.blocks.primitives.heartbeat import DEAD
+from faaskeeper.blocks.queues import list_gateways, reply_queue_url
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply
-from faaskeeper.storage.aws import BotoAws, Response
-from faaskeeper.storage.blobs import blob_key
-from faaskeeper.storage.errors import AccessDenied, NotFound, Unavailable
-from faaskeeper.storage.primitives.heartbeat import DEAD
-from faaskeeper.storage.queues import list_gateways, reply_queue_url
 from faaskeeper.storage.sessions import read_gateway
 from faaskeeper_client.gateway import gateway
 

@@ -16,10 +16,10 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, ConnectionClosedError, ConnectionLoss, SessionExpiredError
 from kazoo.protocol.states import KazooState, WatchedEvent
 
+from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
-from faaskeeper_client.serving import GatewayThread
 
 PATIENCE = 30.0
 

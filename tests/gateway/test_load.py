@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from faaskeeper.blocks.aws import BotoAws
+from faaskeeper.blocks.errors import AccessDenied
+from faaskeeper.blocks.queues import send_reply
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply
-from faaskeeper.storage.aws import BotoAws
-from faaskeeper.storage.errors import AccessDenied
-from faaskeeper.storage.queues import send_reply
 from faaskeeper.storage.sessions import read_gateway
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import Outcome

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from faaskeeper.storage.aws import BotoAws, Response
-from faaskeeper.storage.errors import CancellationReason, TransactionCancelled, Unavailable
+from faaskeeper.blocks.aws import BotoAws, Response
+from faaskeeper.blocks.errors import CancellationReason, TransactionCancelled, Unavailable
 from faaskeeper.storage.keys import child_key
 from tests.wire.raw import multi
 

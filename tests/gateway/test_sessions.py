@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from faaskeeper.blocks.aws import BotoAws, Response
+from faaskeeper.blocks.errors import AccessDenied, AwsError, CancellationReason, TransactionCancelled
 from faaskeeper.protocol.messages import ReplyMessage
-from faaskeeper.storage.aws import BotoAws, Response
-from faaskeeper.storage.errors import AccessDenied, AwsError, CancellationReason, TransactionCancelled
 from faaskeeper.storage.sessions import GatewayItem, list_gateway_sessions, read_gateway, read_session
 from tests.wire.raw import int32, string
 

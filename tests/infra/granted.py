@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from faaskeeper.blocks.aws import Aws, Response
+from faaskeeper.blocks.errors import AccessDenied
 from faaskeeper.protocol.service import Parts
-from faaskeeper.storage.aws import Aws, Response
-from faaskeeper.storage.errors import AccessDenied
 from faaskeeper.storage.keys import KEY_NAMES
 
 from .calls import action_of

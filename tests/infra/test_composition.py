@@ -18,7 +18,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct, IConstruct
 
-from faaskeeper.functions.metrics import Metrics
+from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk import CoordinationService, Tier
 from faaskeeper_cdk.monitoring import ServiceMetrics

@@ -110,7 +110,7 @@ import sys
 sys.path[:] = [each for each in sys.path if "site-packages" in each or each.startswith(sys.base_prefix)]
 sys.path.insert(0, {str(packages)!r})
 sys.modules["aws_cdk"] = sys.modules["jsii"] = None
-import faaskeeper_client, faaskeeper_client.connecting
+import faaskeeper_client, faaskeeper_client.kazoo_client
 from faaskeeper_client.cli import main
 assert faaskeeper_client.__file__.startswith({str(packages)!r})
 main(["gateway", "--service", "nobody", "--region", "us-east-1"])

@@ -13,17 +13,17 @@ from aws_cdk import aws_iam as iam
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
+from faaskeeper.blocks.aws import BotoAws
+from faaskeeper.blocks.blobs import blob_key, read_blob, write_blob
+from faaskeeper.blocks.errors import AccessDenied
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
-from faaskeeper.storage.aws import BotoAws
-from faaskeeper.storage.blobs import blob_key, read_blob, write_blob
-from faaskeeper.storage.errors import AccessDenied
 from faaskeeper_cdk import CoordinationService, Tier
 from faaskeeper_client.cli.dead_letters import drop, list_letters, redrive
 from faaskeeper_client.cli.sessions import scan_sessions
 from faaskeeper_client.cli.status import read_status
+from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
-from faaskeeper_client.serving import GatewayThread
 
 from .granted import Granted
 from .reading import Statement, statements

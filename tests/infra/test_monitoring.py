@@ -11,7 +11,7 @@ import pytest
 from aws_cdk import Stack
 from aws_cdk import aws_sns as sns
 
-from faaskeeper.functions.metrics import Metrics
+from faaskeeper.blocks.metrics import Metrics
 from faaskeeper_cdk import CoordinationService, InvalidMetric, Tier
 
 from .conftest import ROOT

@@ -21,9 +21,9 @@ FUNCTIONS = ("sequencer", "notifier", "reaper", "janitor")
 
 STORAGE = "faaskeeper.storage"
 ENTRIES = {
-    "Client": [("faaskeeper_client.serving", "serve")],
+    "Client": [("faaskeeper_client.gateway_thread", "serve")],
     "Reader": [
-        (f"{STORAGE}.blobs", "read_blob"),
+        ("faaskeeper.blocks.blobs", "read_blob"),
         (f"{STORAGE}.ledger", "confirm_complete"),
         (f"{STORAGE}.ledger", "read_head"),
         (f"{STORAGE}.znodes", "read_children"),

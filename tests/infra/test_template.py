@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aws_cdk import Stack
 
-from faaskeeper.functions.emptier import TAG
+from faaskeeper.functions.emptier.function import TAG
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk import CoordinationService
 

@@ -9,11 +9,11 @@ import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError
 
+from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.synthesize import Assembly, synthesized
-from faaskeeper_client.serving import GatewayThread
 
 
 @pytest.fixture(scope="module")

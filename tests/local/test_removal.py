@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from faaskeeper.functions.emptier import TAG, empty
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper.blocks.aws import BotoAws
+from faaskeeper.functions.emptier.function import TAG, empty
 from faaskeeper_client.discovery import find_service
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.errors import CloudError

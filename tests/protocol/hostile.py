@@ -27,7 +27,7 @@ from faaskeeper.znode.operations import (
     UnwatchSubtree,
     WatchSubtree,
 )
-from tests.simulation.checker.model import Model
+from faaskeeper_simulator.checker.model import Model
 
 _ACL = (*OPEN_ACL, Acl(1, "digest", "me:x"), Acl(4, "ip", "10.0.0.0/8"), Acl(2, "auth", ""))
 OPERATIONS: tuple[Operation, ...] = (

@@ -20,8 +20,8 @@ from faaskeeper.protocol.timers import decode_timer, encode_timer
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Acl
 from faaskeeper.znode.operations import Create, CreateSession, SetAcl
+from faaskeeper_simulator.checker.model import Model
 from tests.protocol import hostile
-from tests.simulation.checker.model import Model
 
 texts = st.text(st.characters(exclude_categories=()), max_size=30)
 paths = (

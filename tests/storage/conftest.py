@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from faaskeeper.storage.attributes import Attribute
-from faaskeeper.storage.aws import BotoAws
+from faaskeeper.blocks.attributes import Attribute
+from faaskeeper.blocks.aws import BotoAws
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.cloud import CloudSession
 from tests.dynamodb_local import NotAvailable, dynamodb_local

@@ -6,8 +6,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from faaskeeper.storage.aws import Aws, Response
-from faaskeeper.storage.errors import Unavailable
+from faaskeeper.blocks.aws import Aws, Response
+from faaskeeper.blocks.errors import Unavailable
 
 WRITES = frozenset({"update_item", "transact_write_items"})
 

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import botocore.exceptions
 import pytest
 
-from faaskeeper.storage.aws import BotoAws, typed_error
-from faaskeeper.storage.errors import AccessDenied, AwsError, ConditionFailed, Throttled, Unavailable
-from faaskeeper.storage.retry import repeat
+from faaskeeper.blocks.aws import BotoAws, typed_error
+from faaskeeper.blocks.errors import AccessDenied, AwsError, ConditionFailed, Throttled, Unavailable
+from faaskeeper.blocks.retry import repeat
 from faaskeeper_client.local.cloud import CloudSession
 
 

@@ -9,15 +9,15 @@ from uuid import uuid4
 
 import pytest
 
+from faaskeeper.blocks.attributes import number
+from faaskeeper.blocks.aws import BotoAws
+from faaskeeper.blocks.transactions import Position
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import number
-from faaskeeper.storage.aws import BotoAws
 from faaskeeper.storage.commit import MOST_ITEMS, Plan, plan, transaction
 from faaskeeper.storage.keys import KEY_NAMES, Key, child_key, ephemeral_key, node_key, pack_key, unpack_key, value_key
 from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, event_records, read_events, read_head
 from faaskeeper.storage.loading import Snapshot, Wanted, load
 from faaskeeper.storage.sessions import list_ephemerals, read_session
-from faaskeeper.storage.transactions import Position
 from faaskeeper.storage.znodes import (
     EVERYBODY,
     MOST_WATCHERS,

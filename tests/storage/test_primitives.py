@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import pytest
 
-from faaskeeper.storage.attributes import Attribute, get_number, number, string
-from faaskeeper.storage.aws import Aws, BotoAws
-from faaskeeper.storage.clock import boot_time
-from faaskeeper.storage.errors import AwsError, ConditionFailed
-from faaskeeper.storage.primitives import (
+from faaskeeper.blocks.attributes import Attribute, get_number, number, string
+from faaskeeper.blocks.aws import Aws, BotoAws
+from faaskeeper.blocks.clock import boot_time
+from faaskeeper.blocks.errors import AwsError, ConditionFailed
+from faaskeeper.blocks.primitives import (
     AtomicCounter,
     AtomicList,
     AtomicSet,

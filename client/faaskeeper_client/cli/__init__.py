@@ -10,18 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faaskeeper import __version__
+from faaskeeper.blocks.errors import AwsError
 from faaskeeper.protocol.service import IncompatibleVersion
-from faaskeeper.storage.errors import AwsError
 from faaskeeper.znode import paths
 from faaskeeper.znode.create_mode import MAX_TTL
 from faaskeeper.znode.model import Acl, Kind
+from faaskeeper_client.addresses import Address, ListenError
 from faaskeeper_client.cli import commands, serve
 from faaskeeper_client.cli.commands import Command, CommandFailed, UsageError
 from faaskeeper_client.cli.output import parse_acl
 from faaskeeper_client.cli.transfer import InvalidDocument, TransferError
 from faaskeeper_client.cli.zookeeper import Failed, ServerUnreachable
 from faaskeeper_client.discovery import SERVICE_NAME_VARIABLE, DiscoveryError, default_service
-from faaskeeper_client.listening import Address, ListenError
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 

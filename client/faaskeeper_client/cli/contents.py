@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from faaskeeper.blocks.attributes import Item, get_number, get_string
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.blobs import list_blobs
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Item, get_number, get_string
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.blobs import list_blobs
 from faaskeeper.storage.commit import Plan, plan
 from faaskeeper.storage.keys import (
     CHILD_PREFIX,

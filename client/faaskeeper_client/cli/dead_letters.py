@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
 
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.queues import send_timer
+from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import InvalidMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, decode_timer
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.queues import send_timer
-from faaskeeper.storage.retry import repeat
 from faaskeeper_client.cli.output import JsonObject, table, when
 
 _HELD = 60

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.retry import repeat
 
 HOURS = 1
 """How far back errors are looked for."""

@@ -18,18 +18,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from faaskeeper.blocks.attributes import number, string
+from faaskeeper.blocks.aws import Aws, Bounded
+from faaskeeper.blocks.blobs import PREFIX, blob_key
+from faaskeeper.blocks.errors import ConditionFailed, NotFound
+from faaskeeper.blocks.primitives.heartbeat import DEAD
+from faaskeeper.blocks.queues import send_timer
+from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
-from faaskeeper.storage.attributes import number, string
-from faaskeeper.storage.aws import Aws, Bounded
-from faaskeeper.storage.blobs import PREFIX, blob_key
 from faaskeeper.storage.commit import MOST_BYTES, MOST_ITEMS, Plan
-from faaskeeper.storage.errors import ConditionFailed, NotFound
 from faaskeeper.storage.keys import gateway_key, head_key
 from faaskeeper.storage.ledger import Head, Position, read_head
-from faaskeeper.storage.primitives.heartbeat import DEAD
-from faaskeeper.storage.queues import send_timer
-from faaskeeper.storage.retry import repeat
 from faaskeeper.storage.sessions import GatewayItem
 from faaskeeper.znode.model import Blob, Znode
 from faaskeeper_client.cli.contents import Contents, mended, plans, problems, read_contents

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from faaskeeper.storage.attributes import Item
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.retry import repeat
+from faaskeeper.blocks.attributes import Item
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.retry import repeat
 
 
 async def scan_all(aws: Aws, table: str) -> list[Item]:

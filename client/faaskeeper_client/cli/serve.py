@@ -11,17 +11,17 @@ from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from faaskeeper_client.addresses import Address, check_free, tls_context
 from faaskeeper_client.cli.commands import Command, CommandFailed, Options, UsageError
 from faaskeeper_client.cli.output import show_json, show_lines
 from faaskeeper_client.cli.zookeeper import ZooKeeper
 from faaskeeper_client.discovery import SERVICE_NAME_VARIABLE
-from faaskeeper_client.listening import Address, check_free, tls_context
 
 if TYPE_CHECKING:
     import ssl
 
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper.protocol.service import Service
-    from faaskeeper.storage.aws import BotoAws
 
 DEFAULT_SERVER = Address.parse("127.0.0.1:2181")
 
@@ -47,9 +47,9 @@ def _endpoint(options: Options) -> Generator[list[Address]]:
     if not name:
         yield options.server or [DEFAULT_SERVER]
         return
-    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.discovery import find_service
-    from faaskeeper_client.serving import GatewayThread
+    from faaskeeper_client.gateway_thread import GatewayThread
 
     logging.getLogger("faaskeeper_client").setLevel(logging.ERROR)
     service = find_service(name, region=options.region)
@@ -58,7 +58,7 @@ def _endpoint(options: Options) -> Generator[list[Address]]:
 
 
 def sessions(options: Options) -> None:
-    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.cli.sessions import scan_sessions, sessions_json, sessions_lines
     from faaskeeper_client.discovery import find_service
 
@@ -73,7 +73,7 @@ def sessions(options: Options) -> None:
 
 def status(options: Options) -> None:
     """Raises CommandFailed after it has shown why."""
-    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.cli.status import read_status, status_json, status_lines
     from faaskeeper_client.discovery import find_service
 
@@ -90,7 +90,7 @@ def status(options: Options) -> None:
 
 def verify(options: Options) -> None:
     """Raises CommandFailed after it has shown what is wrong."""
-    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.cli.contents import missing_blobs, problems, read_contents
     from faaskeeper_client.discovery import find_service
 
@@ -115,7 +115,7 @@ def restore(options: Options) -> None:
     import time
     from dataclasses import replace
 
-    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.cli import restore as restoring
     from faaskeeper_client.discovery import find_service
 
@@ -140,7 +140,7 @@ def restore(options: Options) -> None:
 
 def dead_letters(options: Options) -> None:
     """Raises CommandFailed."""
-    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.cli import dead_letters as letters
     from faaskeeper_client.discovery import find_service
 
@@ -170,7 +170,7 @@ def dead_letters(options: Options) -> None:
 
 
 def gateway(options: Options) -> None:
-    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.discovery import find_service
 
     _log(options)
@@ -183,7 +183,7 @@ def gateway(options: Options) -> None:
 
 def local(options: Options) -> None:
     """Raises CommandFailed."""
-    from faaskeeper.storage.aws import BotoAws
+    from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.local import CloudError, EmbeddedCloud
 
     _log(options)
@@ -201,7 +201,7 @@ def local(options: Options) -> None:
 
 async def _serve(aws: BotoAws, service: Service, address: Address, tls: ssl.SSLContext | None) -> None:
     """Until SIGINT or SIGTERM."""
-    from faaskeeper_client.serving import serve
+    from faaskeeper_client.gateway_thread import serve
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from faaskeeper.blocks.attributes import get_string
+from faaskeeper.blocks.aws import Aws
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import get_string
-from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.keys import EPHEMERAL_PREFIX, GATEWAY, SESSION, gateway_partition, session_partition, unhex64
 from faaskeeper.storage.sessions import GatewayItem, gateway_of, session_of
 from faaskeeper.znode.model import Session

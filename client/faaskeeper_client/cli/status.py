@@ -11,10 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.ledger import Head, read_head
-from faaskeeper.storage.retry import repeat
 from faaskeeper.storage.sessions import GatewayItem
 from faaskeeper_client.cli.logs import HOURS, LoggedError, last_errors
 from faaskeeper_client.cli.output import JsonObject, table

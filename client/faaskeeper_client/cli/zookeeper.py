@@ -17,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Acl, EventKind, Stat
-from faaskeeper_client.listening import Address
+from faaskeeper_client.addresses import Address
 from faaskeeper_client.wire.jute import INT32, INT64, MarshallingError, Reader, acl, boolean, buffer, ustring, vector
 from faaskeeper_client.wire.requests import Op
 

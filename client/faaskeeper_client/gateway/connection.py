@@ -16,8 +16,8 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from faaskeeper.blocks.errors import AwsError
 from faaskeeper.protocol.messages import Principal, too_many
-from faaskeeper.storage.errors import AwsError
 from faaskeeper.znode.acl import Caller, caller_of, may_read
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Event

@@ -7,12 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from faaskeeper.blocks.aws import MOST_OBJECT_BYTES, Aws
+from faaskeeper.blocks.errors import AwsError, NotFound
+from faaskeeper.blocks.queues import check_out, reply_queue_name
+from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import ReplyMessage, decode_reply
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import MOST_OBJECT_BYTES, Aws
-from faaskeeper.storage.errors import AwsError, NotFound
-from faaskeeper.storage.queues import check_out, reply_queue_name
-from faaskeeper.storage.retry import repeat
 
 T = TypeVar("T")
 

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.errors import AwsError, Unavailable
+from faaskeeper.blocks.queues import send_timer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError, Unavailable
-from faaskeeper.storage.queues import send_timer
 from faaskeeper.storage.sessions import GatewayItem, beat
 from faaskeeper.znode.create_mode import CREATE_MODES
 from faaskeeper.znode.model import Kind

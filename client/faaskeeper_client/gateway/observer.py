@@ -6,12 +6,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.errors import AccessDenied
+from faaskeeper.blocks.retry import delay
 from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AccessDenied
 from faaskeeper.storage.ledger import Head, confirm_complete, may_read, read_events, read_head
-from faaskeeper.storage.retry import delay
 from faaskeeper.storage.sessions import list_gateway_sessions
 from faaskeeper.znode.model import Event
 from faaskeeper_client.gateway.sessions import Sessions

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.errors import AwsError, Unavailable
+from faaskeeper.blocks.queues import MOST_BYTES, send_request
 from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, encode_first
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AwsError, Unavailable
-from faaskeeper.storage.queues import MOST_BYTES, send_request
 from faaskeeper.znode.operations import AttachSession, CreateSession, Operation, Outcome
 
 logger = logging.getLogger(__name__)

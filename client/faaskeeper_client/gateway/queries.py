@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from faaskeeper.storage.errors import Unavailable
+from faaskeeper.blocks.errors import Unavailable
 from faaskeeper.storage.sessions import list_ephemerals
 from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode import paths

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.blobs import read_blob
+from faaskeeper.blocks.errors import NotFound, Unavailable
+from faaskeeper.blocks.retry import delay
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.blobs import read_blob
-from faaskeeper.storage.errors import NotFound, Unavailable
-from faaskeeper.storage.retry import delay
 from faaskeeper.storage.znodes import (
     EVERYBODY,
     Listing,

@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.blobs import read_blob
-from faaskeeper.storage.primitives.lock import boot_time
-from faaskeeper.storage.queues import check_out, reply_queue_name, send_request, send_timer
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.blobs import read_blob
+from faaskeeper.blocks.primitives.lock import boot_time
+from faaskeeper.blocks.queues import check_out, reply_queue_name, send_request, send_timer
 from quota.parts import Quota
 from quota.rules import OK
 

@@ -12,17 +12,17 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from faaskeeper.functions.committing import Committer
-from faaskeeper.functions.delivery import deliver
-from faaskeeper.functions.notifier import notify
-from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.blocks.attributes import Item, get_number, get_string, number, string
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.blobs import blob_key, write_blob
+from faaskeeper.blocks.committer import Committer
+from faaskeeper.blocks.delivery import deliver
+from faaskeeper.blocks.primitives.heartbeat import pulse_of
+from faaskeeper.blocks.retry import repeat
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.blocks.transactions import Moved, Position, read_together
+from faaskeeper.functions.notifier.function import notify
 from faaskeeper.protocol.messages import InvalidMessage
-from faaskeeper.storage.attributes import Item, get_number, get_string, number, string
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.blobs import blob_key, write_blob
-from faaskeeper.storage.primitives.heartbeat import pulse_of
-from faaskeeper.storage.retry import repeat
-from faaskeeper.storage.transactions import Moved, Position, read_together
 from quota.parts import Quota, key, lease_key, quota, tenant_key
 from quota.rules import Command, Tenant, apply
 

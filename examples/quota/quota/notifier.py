@@ -1,7 +1,7 @@
 """Lambda handler that tells many clients one thing, so that commands need not wait for it."""
 
-from faaskeeper.functions.notifier import notify
-from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, run
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, run
+from faaskeeper.functions.notifier.function import notify
 from quota.parts import quota
 
 

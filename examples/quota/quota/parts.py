@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-from faaskeeper.storage.attributes import Attribute, string
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.primitives import AtomicCounter, AtomicSet, Heartbeat
+from faaskeeper.blocks.attributes import Attribute, string
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.primitives import AtomicCounter, AtomicSet, Heartbeat
 
 VARIABLE = "QUOTA_SERVICE"
 CLIENTS_OWN = {"clients": ("count",), "tenant#*": ("watchers",), "lease#*": ("beat", "timeout")}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from faaskeeper.functions.delivery import deliver_timers
-from faaskeeper.functions.metrics import Metrics
-from faaskeeper.functions.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.queues import send_request, send_timer
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.delivery import deliver_timers
+from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.blocks.queues import send_request, send_timer
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
 from quota.parts import Quota, quota
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from faaskeeper.storage.transactions import Position
+from faaskeeper.blocks.transactions import Position
 
 OK = "ok"
 EXCEEDED = "exceeded"

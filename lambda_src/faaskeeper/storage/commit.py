@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from faaskeeper.blocks.attributes import Attribute, Item, binary, number, string, string_set
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Attribute, Item, binary, number, string, string_set
-from faaskeeper.storage.due import marker_of
+from faaskeeper.storage.candidates import marker_of
 from faaskeeper.storage.keys import (
     Key,
     child_key,

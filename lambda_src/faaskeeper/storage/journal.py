@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+from faaskeeper.blocks.attributes import Attribute, number, string
+from faaskeeper.blocks.aws import MOST_OBJECT_BYTES, Aws
+from faaskeeper.blocks.blobs import read_blob, write_blob
+from faaskeeper.blocks.errors import TooLarge
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Attribute, number, string
-from faaskeeper.storage.aws import MOST_OBJECT_BYTES, Aws
-from faaskeeper.storage.blobs import read_blob, write_blob
 from faaskeeper.storage.commit import MOST_BYTES, MOST_ITEMS, MOST_KEY_BYTES, Plan, head_update
-from faaskeeper.storage.errors import TooLarge
 from faaskeeper.storage.keys import Key, pack_key, unpack_key
 from faaskeeper.storage.ledger import Head
 

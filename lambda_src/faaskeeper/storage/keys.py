@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from faaskeeper.blocks.attributes import Attribute, string
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Attribute, string
 from faaskeeper.znode.paths import name, parent
 
 _MAX_PARTITION_KEY = 2048

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from faaskeeper.blocks.attributes import Attribute, Item, get_number, get_string, number, string
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.errors import AccessDenied, ConditionFailed
+from faaskeeper.blocks.query import query_all
+from faaskeeper.blocks.retry import repeat
+from faaskeeper.blocks.transactions import Position, read_together
 from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
 from faaskeeper.protocol.service import DATA_VERSION, Service, check_version
-from faaskeeper.storage.attributes import Attribute, Item, get_number, get_string, number, string
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import AccessDenied, ConditionFailed
 from faaskeeper.storage.keys import EVENT, SUBTREE, Key, event_sort, head_key, pack_key, unpack_key
-from faaskeeper.storage.query import query_all
-from faaskeeper.storage.retry import repeat
-from faaskeeper.storage.transactions import Position, read_together
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import Outcome
 from faaskeeper.znode.paths import Tops

@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from faaskeeper.blocks.attributes import Item, get_string
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.errors import Throttled
+from faaskeeper.blocks.retry import delay, repeat
+from faaskeeper.blocks.transactions import Moved
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Item, get_string
-from faaskeeper.storage.aws import Aws
-from faaskeeper.storage.errors import Throttled
 from faaskeeper.storage.keys import KEY_NAMES, Key, gateway_key, node_key, session_key
-from faaskeeper.storage.retry import delay, repeat
 from faaskeeper.storage.sessions import gateway_of, list_ephemerals, session_of
-from faaskeeper.storage.transactions import Moved
 from faaskeeper.storage.znodes import NodeItem, read_children
 from faaskeeper.znode import paths
 from faaskeeper.znode.model import Session, data_length

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from faaskeeper.blocks.attributes import Attribute, Item, binary, get_number, get_string, number, string
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.primitives.heartbeat import Heartbeat, Pulse, pulse_of
+from faaskeeper.blocks.query import query_all
+from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import Attribute, Item, binary, get_number, get_string, number, string
-from faaskeeper.storage.aws import Aws
 from faaskeeper.storage.keys import (
     EPHEMERAL_PREFIX,
     GATEWAY_SESSION_PREFIX,
@@ -17,9 +20,6 @@ from faaskeeper.storage.keys import (
     session_partition,
     unhex64,
 )
-from faaskeeper.storage.primitives.heartbeat import Heartbeat, Pulse, pulse_of
-from faaskeeper.storage.query import query_all
-from faaskeeper.storage.retry import repeat
 from faaskeeper.znode.model import Session
 
 

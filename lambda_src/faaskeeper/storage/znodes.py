@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from faaskeeper.protocol.messages import is_gateway, pack_acl, unpack_acl
-from faaskeeper.protocol.service import Service
-from faaskeeper.storage.attributes import (
+from faaskeeper.blocks.attributes import (
     Attribute,
     Item,
     binary,
@@ -17,11 +15,13 @@ from faaskeeper.storage.attributes import (
     number,
     string,
 )
-from faaskeeper.storage.aws import Aws
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.primitives import AtomicSet, SetFull
+from faaskeeper.blocks.query import query_all
+from faaskeeper.blocks.retry import repeat
+from faaskeeper.protocol.messages import is_gateway, pack_acl, unpack_acl
+from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import CHILD_PREFIX, NODE, VALUE, node_key, value_key
-from faaskeeper.storage.primitives import AtomicSet, SetFull
-from faaskeeper.storage.query import query_all
-from faaskeeper.storage.retry import repeat
 from faaskeeper.znode.children import add_child
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Kind, Stored, Znode, data_length
 

@@ -1,0 +1,145 @@
+"""Tells gateways what a transaction did: replies to those that asked, hints to those whose watches fired."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from faaskeeper.blocks.attributes import get_set
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.errors import AccessDenied, AwsError, NotFound
+from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.blocks.queues import list_gateways, send_reply
+from faaskeeper.blocks.retry import repeat
+from faaskeeper.protocol.messages import ReplyMessage, encode_reply, is_gateway, outcome_size, pack_event
+from faaskeeper.protocol.service import Service
+from faaskeeper.storage.commit import Watched
+from faaskeeper.storage.keys import node_key
+from faaskeeper.storage.loading import batch_get
+from faaskeeper.storage.znodes import EVERYBODY
+from faaskeeper.znode.operations import Outcome
+
+logger = logging.getLogger(__name__)
+
+_MOST_EVENT_BYTES = 100_000
+"""Of events carried in a message; more are read from the ledger."""
+_MOST_OUTCOME_BYTES = 700_000
+"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MOST_BYTES``)."""
+_NUMBER_BYTES = 22
+"""Of a request's number, with what separates it."""
+_MOST_INLINE_HINTS = 10
+"""Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
+_MOST_NAMED = 2000
+"""Gateways that the notifier is told by name: its message ends at 256 KB."""
+_KEYS_PER_BATCH = 100
+
+
+class Announcer:
+    """``notifier`` is the name of the function that sends many hints; without it they are all sent here."""
+
+    def __init__(self, aws: Aws, service: Service, notifier: str | None, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._aws = aws
+        self._service = service
+        self._notifier = notifier
+
+    async def announce(
+        self,
+        zxid: int,
+        base: int,
+        outcomes: Iterable[tuple[str, int, Outcome]],
+        watched: Watched,
+        detached: Iterable[tuple[str, int, int]] = (),
+        *,
+        detached_at: int,
+    ) -> None:
+        """Replies ``outcomes``, as (gateway, request number, outcome), and hints. Returns when SQS has all replies. For
+        the rest see Head. Raises AwsError."""
+        events = watched.events if _fits(watched) else None
+        by_gateway: dict[str, list[tuple[int, Outcome]]] = defaultdict(list)
+        cut: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for gateway, number, outcome in outcomes:
+            by_gateway[gateway].append((number, outcome))
+        for gateway, session, epoch in detached:
+            cut[gateway].append((session, epoch))
+        plain = ReplyMessage(zxid, base, events=events, detached_at=detached_at)
+        sending = [
+            self._send(gateway, replace(plain, outcomes=tuple(part), detached=tuple(cut.get(gateway, ()))))
+            for gateway in sorted(by_gateway.keys() | cut.keys())
+            for part in _parts(by_gateway.get(gateway, []))
+        ]
+        await asyncio.gather(*sending, self._hint(plain, watched, frozenset(by_gateway.keys() | cut.keys())))
+
+    async def _hint(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
+        """A hint that is lost only delays, until its gateway next looks at the head; writes need not wait for it."""
+        if not watched.events:
+            return
+        try:
+            await self._hint_all(message, watched, told)
+        except AwsError:
+            logger.exception("hints of zxid %d are lost", message.zxid)
+
+    async def _hint_all(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
+        gateways = (await self._watching(watched.sets) | watched.gateways) - told
+        if len(gateways) > _MOST_NAMED:
+            gateways = frozenset((EVERYBODY,))
+        if gateways:
+            self._metrics.add("Hints", len(gateways))
+        if self._notifier is None and EVERYBODY in gateways:
+            gateways = await list_gateways(self._aws, self._service) - told
+        if self._notifier is None or (len(gateways) <= _MOST_INLINE_HINTS and EVERYBODY not in gateways):
+            await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
+            return
+        # a hint that overtook the reply would pass for all that concerns its gateway
+        known = {"message": encode_reply(message), "gateways": sorted(gateways), "told": sorted(told)}
+        payload = json.dumps(known).encode()
+        await repeat(
+            lambda: self._aws.call(
+                "lambda", "invoke", FunctionName=self._notifier, InvocationType="Event", Payload=payload
+            )
+        )
+
+    async def _watching(self, sets: Sequence[tuple[str, str]]) -> frozenset[str]:
+        """The gateways that the sets (path, attribute) name now, after the transaction moved them."""
+        keys = {path: node_key(path) for path, _ in sets}
+        ordered = list(keys.values())
+        groups = [ordered[start : start + _KEYS_PER_BATCH] for start in range(0, len(ordered), _KEYS_PER_BATCH)]
+        loaded = await asyncio.gather(*(batch_get(self._aws, self._service, group) for group in groups))
+        items = {key: item for part in loaded for key, item in part.items()}
+        found = frozenset[str]().union(*(get_set(items.get(keys[path], {}), name) for path, name in sets))
+        return frozenset(id for id in found if id == EVERYBODY or is_gateway(id))
+
+    async def _send(self, gateway: str, message: ReplyMessage) -> None:
+        if not gateway:
+            return
+        try:
+            await send_reply(self._aws, self._service, gateway, encode_reply(message))
+        except NotFound:
+            logger.info("gateway %s is gone, its reply is dropped", gateway)
+        except AwsError as error:
+            if type(error) is not AwsError and not isinstance(error, AccessDenied):
+                raise
+            # no repetition changes it, and one gateway, whatever policy its queue has, must not hold up all others
+            logger.exception("gateway %s cannot be reached, its reply is dropped", gateway)
+
+
+def _fits(watched: Watched) -> bool:
+    return sum(len(json.dumps(pack_event(event))) for event in watched.events) <= _MOST_EVENT_BYTES
+
+
+def _parts(outcomes: list[tuple[int, Outcome]]) -> list[list[tuple[int, Outcome]]]:
+    """At least one part, so that a gateway without outcomes gets its detached sessions."""
+    parts: list[list[tuple[int, Outcome]]] = [[]]
+    room = _MOST_OUTCOME_BYTES
+    for number, outcome in outcomes:
+        size = _NUMBER_BYTES + outcome_size(outcome)
+        if size > room and parts[-1]:
+            parts.append([])
+            room = _MOST_OUTCOME_BYTES
+        parts[-1].append((number, outcome))
+        room -= size
+    return parts

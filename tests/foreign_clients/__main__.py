@@ -1,0 +1,168 @@
+"""Clients that others wrote, in other languages, unmodified: each with one connection to each of two gateways.
+
+What is not installed is left out, with the reason: ``apt-get install`` and ``npm``, or ``pip``, as printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from faaskeeper.blocks.aws import BotoAws
+from faaskeeper_client.addresses import Address
+from faaskeeper_client.gateway_thread import GatewayThread
+from faaskeeper_client.local import EmbeddedCloud
+from faaskeeper_client.local.environment import cache_directory, locked
+from tests.foreign_clients.zkcli import ZKCLI, by_hand
+
+PROGRAMS = Path(__file__).parent / "programs"
+JARS = [
+    Path("/usr/share/java", f"{name}.jar")
+    for name in (
+        *("curator-client", "curator-framework", "curator-recipes", "zookeeper", "zookeeper-jute"),
+        *("guava", "slf4j-api", "slf4j-nop"),
+    )
+]
+GO_PATH = Path("/usr/share/gocode")
+_LONGEST = 300
+
+
+class NotHere(Exception):
+    """The client cannot be had on this machine; the message says what would bring it."""
+
+
+class Wrong(Exception):
+    """The client did not find what it does with a ZooKeeper; the message has what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where clients run: a scratch folder, the addresses of two gateways, and how to restart the first."""
+
+    scratch: Path
+    addresses: tuple[Address, Address]
+    restart: Callable[[], None]
+
+
+def zkcli(place: Place) -> str:
+    _need(ZKCLI.exists(), "apt-get install zookeeper")
+    by_hand(*map(str, place.addresses), place.restart)
+    return "a session by hand: nodes, watches, quotas, ephemerals; its gateway restarted; expiry of a stopped client"
+
+
+def curator(place: Place) -> str:
+    _need(shutil.which("javac") is not None, "apt-get install openjdk-17-jdk-headless")
+    _need(all(jar.exists() for jar in JARS), "apt-get install libcurator-recipes-java libslf4j-java")
+    _run(place, "java", "-cp", ":".join(map(str, JARS)), PROGRAMS / "Curator.java", *place.addresses)
+    return "nodes, transactions, locks, semaphore, counters, three caches, group, latch, double barrier"
+
+
+def c(place: Place) -> str:
+    _need(shutil.which("gcc") is not None, "apt-get install gcc")
+    _need(Path("/usr/include/zookeeper/zookeeper.h").exists(), "apt-get install libzookeeper-mt-dev")
+    program = place.scratch / "native"
+    _run(place, "gcc", "-DTHREADED", "-o", program, PROGRAMS / "native.c", "-lzookeeper_mt", "-lpthread")
+    _run(place, program, *place.addresses)
+    return "nodes, watches, sequences, create2, multi, ACLs, ephemerals"
+
+
+def go(place: Place) -> str:
+    _need(shutil.which("go") is not None, "apt-get install golang-go")
+    _need((GO_PATH / "src/github.com/samuel").exists(), "apt-get install golang-github-samuel-go-zookeeper-dev")
+    environment = {"GOPATH": GO_PATH, "GO111MODULE": "off", "GOCACHE": place.scratch / "go"}
+    _run(place, "go", "run", PROGRAMS / "native.go", *place.addresses, environment=environment)
+    return "nodes, watches, protected sequences, multi, ACLs, its lock among four"
+
+
+def node(place: Place) -> str:
+    _need(shutil.which("npm") is not None, "install Node.js")
+    folder = cache_directory() / "node-zookeeper-client-1.1.3"
+    with locked(folder):
+        if not folder.exists():
+            made = place.scratch / "npm"
+            _run(place, "npm", "install", "--no-audit", "--no-fund", "--prefix", made, "node-zookeeper-client@1.1.3")
+            made.rename(folder)
+    environment = {"NODE_PATH": folder / "node_modules"}
+    _run(place, "node", PROGRAMS / "node_client.js", *place.addresses, environment=environment)
+    return "nodes, mkdirp, watches, sequences, transactions, ACLs, ephemerals"
+
+
+def aiozk(place: Place) -> str:
+    folder = cache_directory() / f"aiozk-0.32.0-py{sys.version_info.major}.{sys.version_info.minor}"
+    python = folder / "bin" / "python"
+    with locked(folder):
+        if not (folder / "complete").exists():
+            _run(place, sys.executable, "-m", "venv", "--clear", folder)
+            _run(place, python, "-m", "pip", "install", "--quiet", "aiozk==0.32.0")
+            (folder / "complete").touch()
+    _run(place, python, PROGRAMS / "aiozk_client.py", *place.addresses)
+    return "nodes, versions, sequences, transaction, double barrier, ephemerals"
+
+
+CLIENTS: Sequence[Callable[[Place], str]] = (zkcli, curator, c, go, node, aiozk)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns 0 if no client that is here found anything wrong."""
+    names = [client.__name__ for client in CLIENTS]
+    parser = argparse.ArgumentParser(prog="make clients", description=__doc__)
+    parser.add_argument("client", nargs="*", choices=[*names, []], help=f"those to run ({', '.join(names)})")
+    chosen = parser.parse_args(arguments).client
+    wrong = False
+    with ExitStack() as stack:
+        cloud = stack.enter_context(EmbeddedCloud())
+        service = cloud.deploy("clients")
+        aws = BotoAws(session=cloud.session())
+        stack.callback(aws.close)
+        gateways = [GatewayThread(aws, service).start() for _ in range(2)]
+        stack.callback(lambda: [gateway.stop() for gateway in gateways])
+        first, second = (gateway.address for gateway in gateways)
+
+        def restart() -> None:
+            gateways[0].stop()
+            gateways[0] = GatewayThread(aws, service, first).start()
+
+        place = Place(Path(stack.enter_context(TemporaryDirectory())), (first, second), restart)
+        for client in CLIENTS:
+            if chosen and client.__name__ not in chosen:
+                continue
+            began = time.monotonic()
+            try:
+                result = f"{client(place)}: as with a ZooKeeper, {time.monotonic() - began:.0f} s"
+            except NotHere as reason:
+                result = f"left out: {reason}"
+            except (Wrong, AssertionError) as error:
+                wrong, result = True, f"WRONG: {error}"
+            print(f"{client.__name__:<10}{result}", flush=True)
+    return int(wrong)
+
+
+def _need(condition: bool, remedy: str) -> None:
+    if not condition:
+        raise NotHere(remedy)
+
+
+def _run(place: Place, *command: object, environment: Mapping[str, Path | str] | None = None) -> None:
+    arguments = [str(part) for part in command]
+    more = {name: str(value) for name, value in (environment or {}).items()}
+    try:
+        run = subprocess.run(
+            arguments, cwd=place.scratch, env=os.environ | more, capture_output=True, text=True, timeout=_LONGEST
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Wrong(f"{' '.join(arguments)}: not done within {_LONGEST} s") from error
+    if run.returncode != 0:
+        raise Wrong(f"{' '.join(arguments)}: exit status {run.returncode}\n{run.stdout}{run.stderr}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

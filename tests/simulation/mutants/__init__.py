@@ -1,8 +1,0 @@
-"""Ways to break the system, by which the checker is tested: each must be caught. See ``registry`` and README.md."""
-
-from __future__ import annotations
-
-from tests.simulation.mutants import living, ordering, reading, watching
-from tests.simulation.mutants.registry import MUTANTS, Mutant
-
-__all__ = ["MUTANTS", "Mutant", "living", "ordering", "reading", "watching"]
