@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import SetData
 from faaskeeper_client.wire.requests import Exists
-from faaskeeper_simulator.cloud import Cloud, Faults, Kind, Process, Site, run
+from faaskeeper_simulator.cloud import Cloud, FaultKind, Faults, Process, Site, run
 from faaskeeper_simulator.harness.client import Client
 from faaskeeper_simulator.harness.deployment import Deployment, trusted
 from faaskeeper_simulator.harness.gateways import Slot
@@ -79,13 +79,13 @@ class Scenario:
     limit: float | None = None
 
 
-def at_call(process: str, operation: str, kind: Kind, seconds: float | None = None) -> Strike:
+def at_call(process: str, operation: str, kind: FaultKind, seconds: float | None = None) -> Strike:
     """The next such call of such a process, once."""
 
     async def strike(stage: Stage) -> None:
         faults = stage.cloud.faults
 
-        def script(site: Site) -> Kind | tuple[Kind, float] | None:
+        def script(site: Site) -> FaultKind | tuple[FaultKind, float] | None:
             if not site.process.startswith(process) or site.operation != operation:
                 return None
             faults.script = None
@@ -96,7 +96,7 @@ def at_call(process: str, operation: str, kind: Kind, seconds: float | None = No
     return strike
 
 
-def burst(process: str, kind: Kind) -> Strike:
+def burst(process: str, kind: FaultKind) -> Strike:
     """Every call of DynamoDB by such a process."""
 
     async def strike(stage: Stage) -> None:
@@ -109,7 +109,7 @@ def burst(process: str, kind: Kind) -> Strike:
     return strike
 
 
-def chance(kind: Kind, *, once: bool) -> Strike:
+def chance(kind: FaultKind, *, once: bool) -> Strike:
     """Wherever it may strike, once or for a while."""
 
     async def strike(stage: Stage) -> None:
@@ -140,7 +140,7 @@ def gateway(strike: Callable[[Process], None]) -> Strike:
     return wait
 
 
-def ephemeral(timeout: int, *, alone: bool, reaper: Kind | None = None) -> Strike:
+def ephemeral(timeout: int, *, alone: bool, reaper: FaultKind | None = None) -> Strike:
     """An owner of an ephemeral dies, alone or with its gateway: how long the node outlives them, in seconds."""
 
     async def strike(stage: Stage) -> float:
@@ -165,26 +165,32 @@ def ephemeral(timeout: int, *, alone: bool, reaper: Kind | None = None) -> Strik
 
 
 SCENARIOS = (
-    Scenario("nothing", at_call("nobody", "", Kind.DELAY)),
-    Scenario("sequencer killed before it loads", at_call("sequencer", "batch_get_item", Kind.KILL_BEFORE), _KILLED),
-    Scenario("... before it commits", at_call("sequencer", "transact_write_items", Kind.KILL_BEFORE), _KILLED),
-    Scenario("... after the commit", at_call("sequencer", "transact_write_items", Kind.KILL_AFTER), _KILLED),
-    Scenario("... before it replies", at_call("sequencer", "send_message", Kind.KILL_BEFORE), _KILLED),
-    Scenario("... after it replied", at_call("sequencer", "send_message", Kind.KILL_AFTER), _KILLED),
-    Scenario("sequencer frozen for a minute", at_call("sequencer", "transact_write_items", Kind.STALL, 60.0), _KILLED),
-    Scenario("commit's answer lost", at_call("sequencer", "transact_write_items", Kind.LOST_ANSWER), _KILLED),
+    Scenario("nothing", at_call("nobody", "", FaultKind.DELAY)),
     Scenario(
-        "commit given up, takes effect", at_call("sequencer", "transact_write_items", Kind.LATE_EFFECT, 3.0), _KILLED
+        "sequencer killed before it loads", at_call("sequencer", "batch_get_item", FaultKind.KILL_BEFORE), _KILLED
     ),
-    Scenario("commit never arrives", at_call("sequencer", "transact_write_items", Kind.UNAVAILABLE), _KILLED),
-    Scenario("commit slow to show", chance(Kind.SLOW_COMMIT, once=True), _KILLED),
-    Scenario("batch delivered to two sequencers", chance(Kind.EARLY_REDELIVERY, once=False), _KILLED),
-    Scenario("batch received and forgotten", chance(Kind.LOST_POLL, once=True), _KILLED),
-    Scenario("message late", chance(Kind.LATE_MESSAGE, once=True)),
-    Scenario("send's answer lost", at_call("gateway", "send_message", Kind.LOST_ANSWER), _KILLED),
-    Scenario("throttled for 10 s", burst("sequencer", Kind.THROTTLE)),
-    Scenario("conflicts for 10 s", chance(Kind.CONFLICT, once=False)),
-    Scenario("DynamoDB unreachable for 10 s", burst("sequencer", Kind.UNAVAILABLE)),
+    Scenario("... before it commits", at_call("sequencer", "transact_write_items", FaultKind.KILL_BEFORE), _KILLED),
+    Scenario("... after the commit", at_call("sequencer", "transact_write_items", FaultKind.KILL_AFTER), _KILLED),
+    Scenario("... before it replies", at_call("sequencer", "send_message", FaultKind.KILL_BEFORE), _KILLED),
+    Scenario("... after it replied", at_call("sequencer", "send_message", FaultKind.KILL_AFTER), _KILLED),
+    Scenario(
+        "sequencer frozen for a minute", at_call("sequencer", "transact_write_items", FaultKind.STALL, 60.0), _KILLED
+    ),
+    Scenario("commit's answer lost", at_call("sequencer", "transact_write_items", FaultKind.LOST_ANSWER), _KILLED),
+    Scenario(
+        "commit given up, takes effect",
+        at_call("sequencer", "transact_write_items", FaultKind.LATE_EFFECT, 3.0),
+        _KILLED,
+    ),
+    Scenario("commit never arrives", at_call("sequencer", "transact_write_items", FaultKind.UNAVAILABLE), _KILLED),
+    Scenario("commit slow to show", chance(FaultKind.SLOW_COMMIT, once=True), _KILLED),
+    Scenario("batch delivered to two sequencers", chance(FaultKind.EARLY_REDELIVERY, once=False), _KILLED),
+    Scenario("batch received and forgotten", chance(FaultKind.LOST_POLL, once=True), _KILLED),
+    Scenario("message late", chance(FaultKind.LATE_MESSAGE, once=True)),
+    Scenario("send's answer lost", at_call("gateway", "send_message", FaultKind.LOST_ANSWER), _KILLED),
+    Scenario("throttled for 10 s", burst("sequencer", FaultKind.THROTTLE)),
+    Scenario("conflicts for 10 s", chance(FaultKind.CONFLICT, once=False)),
+    Scenario("DynamoDB unreachable for 10 s", burst("sequencer", FaultKind.UNAVAILABLE)),
     Scenario("gateway killed, its client goes to another", gateway(lambda process: process.kill()), _KILLED),
     Scenario("gateway cut off from AWS for a minute", gateway(lambda process: process.partition(_MINUTE))),
     Scenario("gateway stands still for a minute", gateway(lambda process: process.pause(_MINUTE))),
@@ -196,7 +202,7 @@ SCENARIOS = (
         Scenario(f"... of a dead gateway, {timeout // 1000} s", ephemeral(timeout, alone=False))
         for timeout in (4000, 10_000, 30_000)
     ),
-    Scenario("... and its reaper killed, 10 s", ephemeral(10_000, alone=False, reaper=Kind.KILL_BEFORE)),
+    Scenario("... and its reaper killed, 10 s", ephemeral(10_000, alone=False, reaper=FaultKind.KILL_BEFORE)),
 )
 
 

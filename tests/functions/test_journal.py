@@ -56,7 +56,7 @@ def test_a_session_with_more_than_an_invocation_gets_through(aws: BotoAws, monke
 
     async def scenario() -> None:
         for module in (applying, batching):
-            monkeypatch.setattr(module, "MOST_CLOSED", 70)
+            monkeypatch.setattr(module, "MAX_CLOSED", 70)
         stage = await Stage.create(aws)
         client, other = await with_ephemerals(stage), await stage.client()
         before = await stage.head()
@@ -245,7 +245,7 @@ def test_a_journal_that_nobody_could_read_is_not_begun(aws: BotoAws, monkeypatch
     async def scenario() -> None:
         stage = await Stage.create(aws)
         client = await stage.client()
-        monkeypatch.setattr(journals, "MOST_OBJECT_BYTES", 30_000)
+        monkeypatch.setattr(journals, "MAX_OBJECT_BYTES", 30_000)
         many = Multi(tuple(create(f"/n{number}") for number in range(150)))
         outcome, after = await stage.do(client, many, create("/after"))
         assert (outcome.code, after.code) == (Code.SYSTEM_ERROR, Code.OK)
@@ -257,8 +257,8 @@ def test_a_session_whose_ephemerals_are_many_bytes(aws: BotoAws, monkeypatch: py
     """They go part by part: the journal of all would be too large."""
 
     async def scenario() -> None:
-        monkeypatch.setattr(applying, "_MOST_CLOSED_BYTES", 500)
-        monkeypatch.setattr(batching, "_MOST_LOADED", 40)
+        monkeypatch.setattr(applying, "_MAX_CLOSED_BYTES", 500)
+        monkeypatch.setattr(batching, "_MAX_LOADED", 40)
         stage = await Stage.create(aws)
         client, other = await with_ephemerals(stage), await stage.client()
         before = await stage.head()

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 
 from faaskeeper.blocks.attributes import Attribute, number
-from faaskeeper.blocks.aws import MOST_OBJECT_BYTES, BotoAws
+from faaskeeper.blocks.aws import MAX_OBJECT_BYTES, BotoAws
 from faaskeeper.blocks.blobs import blob_key
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.blocks.metrics import Metrics
@@ -24,8 +24,8 @@ from faaskeeper.blocks.queues import send_request
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.requests import ask
 from faaskeeper.protocol.messages import (
-    MOST_CREDENTIALS,
-    MOST_REQUESTS,
+    MAX_CREDENTIALS,
+    MAX_REQUESTS,
     Principal,
     Request,
     RequestMessage,
@@ -37,7 +37,7 @@ from faaskeeper.storage.leftovers import scan_gateways
 from faaskeeper.storage.sessions import read_gateway
 from faaskeeper.storage.znodes import (
     EVERYBODY,
-    MOST_WATCHERS,
+    MAX_WATCHERS,
     WATCH_DATA,
     WATCH_SETS,
     read_node_and_value,
@@ -151,7 +151,7 @@ def test_more_watchers_than_a_message_names(aws: BotoAws) -> None:
         paths = [f"/n{index}" for index in range(12)]
         await stage.do(client, *(create(path) for path in paths))
         for path in paths:
-            full = {"SS": [f"{path[1:]}-{index}" for index in range(MOST_WATCHERS)]}
+            full = {"SS": [f"{path[1:]}-{index}" for index in range(MAX_WATCHERS)]}
             await write(aws, stage.service.znodes, {"path": path, "part": "node"}, watch_data=full)
         await stage.do(client, *(SetData(path, b"1") for path in paths))
         await stage.replies(watcher, 1)
@@ -320,7 +320,7 @@ def test_a_session_in_the_list_of_another_gateway(aws: BotoAws) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("size", [0, 8_000_001, MOST_OBJECT_BYTES + 1])
+@pytest.mark.parametrize("size", [0, 8_000_001, MAX_OBJECT_BYTES + 1])
 def test_a_message_in_the_bucket_that_is_none(aws: BotoAws, size: int) -> None:
     """However large: functions have little memory."""
 
@@ -342,7 +342,7 @@ def test_more_requests_than_a_gateway_sends(aws: BotoAws) -> None:
     async def scenario() -> None:
         stage = await Stage.create(aws)
         client = await stage.client()
-        many = tuple(Request(Principal(index), index, CloseSession()) for index in range(MOST_REQUESTS + 1))
+        many = tuple(Request(Principal(index), index, CloseSession()) for index in range(MAX_REQUESTS + 1))
         await stage.send_raw(encode_requests(RequestMessage("", many)))
         (outcome,) = await stage.do(client, create("/x"))
         assert outcome.code is Code.OK
@@ -419,7 +419,7 @@ def test_as_many_quotas_as_a_multi_sets(aws: BotoAws) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("credentials", [("x" * 20_000,), tuple(map(str, range(MOST_CREDENTIALS + 1)))], ids=len)
+@pytest.mark.parametrize("credentials", [("x" * 20_000,), tuple(map(str, range(MAX_CREDENTIALS + 1)))], ids=len)
 def test_more_credentials_than_a_connection_has(aws: BotoAws, credentials: tuple[str, ...]) -> None:
     async def scenario() -> None:
         stage = await Stage.create(aws)

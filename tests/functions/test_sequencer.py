@@ -15,13 +15,13 @@ from faaskeeper.blocks.committer import Unfinished
 from faaskeeper.blocks.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
 from faaskeeper.blocks.queues import reply_queue_url
 from faaskeeper.functions.notifier.function import notify
-from faaskeeper.functions.sequencer.batch import MOST_OPERATIONS, OLDEST_REQUEST
+from faaskeeper.functions.sequencer.batch import MAX_OPERATIONS, OLDEST_REQUEST
 from faaskeeper.protocol.messages import Principal, Request, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion
 from faaskeeper.storage.keys import child_key, head_key
 from faaskeeper.storage.znodes import (
     EVERYBODY,
-    MOST_WATCHERS,
+    MAX_WATCHERS,
     WATCH_CHILD,
     WATCH_DATA,
     WATCH_STAY,
@@ -293,7 +293,7 @@ class TestPoison:
         async def scenario() -> None:
             stage = await Stage.create(aws)
             client = await stage.client()
-            endless = Multi(tuple(Check("/", -1) for _ in range(MOST_OPERATIONS + 1)))
+            endless = Multi(tuple(Check("/", -1) for _ in range(MAX_OPERATIONS + 1)))
             outcomes = await stage.do(client, endless, Multi(endless.operations[1:]), create("/a"))
             assert [outcome.code for outcome in outcomes] == [Code.BAD_ARGUMENTS, Code.OK, Code.OK]
 
@@ -798,12 +798,12 @@ class TestWatches:
             stage = await Stage.create(aws)
             client = await stage.client()
             await stage.do(client, create("/a"))
-            for number in range(MOST_WATCHERS):
+            for number in range(MAX_WATCHERS):
                 await register_watch(aws, stage.service, "/a", WATCH_DATA, f"gone{number}")
             watchers = [await stage.gateway() for _ in range(3)]
             item = await register_watch(aws, stage.service, "/a", WATCH_DATA, watchers[0].id)
             assert EVERYBODY in item.watchers(WATCH_DATA)
-            assert len(item.watchers(WATCH_DATA)) == MOST_WATCHERS + 1
+            assert len(item.watchers(WATCH_DATA)) == MAX_WATCHERS + 1
             await stage.send(client.gateway, (client, SetData("/a", b"x")))
             notifier = Notifier(aws, stage)
             await stage.drain(stage.sequencer(notifier, "the-notifier") if with_notifier else stage.sequencer())

@@ -17,7 +17,7 @@ from faaskeeper.blocks.errors import (
     TransactionCancelled,
     Unavailable,
 )
-from faaskeeper_simulator.cloud import Cloud, Faults, Kind, run
+from faaskeeper_simulator.cloud import Cloud, FaultKind, Faults, run
 
 SEEDS = 60
 KEYS = [{"pk": {"S": name}, "sk": {"S": "node"}} for name in "abc"]
@@ -124,12 +124,14 @@ def test_reads_can_see_part_of_a_transaction(read: Read, keys: list[dict[str, An
     torn = [
         seed
         for seed in range(SEEDS)
-        if any(map(is_torn, reads_while_writing(seed, read, keys, Faults.only(seed, Kind.TORN))))
+        if any(map(is_torn, reads_while_writing(seed, read, keys, Faults.only(seed, FaultKind.TORN))))
     ]
     assert len(torn) > SEEDS / 10
 
 
-@pytest.mark.parametrize("faults", [Faults.only(0, Kind.TORN, Kind.SLOW_COMMIT), Faults.none()], ids=["torn", "calm"])
+@pytest.mark.parametrize(
+    "faults", [Faults.only(0, FaultKind.TORN, FaultKind.SLOW_COMMIT), Faults.none()], ids=["torn", "calm"]
+)
 def test_transactional_reads_are_never_torn(faults: Faults) -> None:
     seen = [
         numbers
@@ -172,7 +174,7 @@ def test_a_query_can_be_torn_within_one_answer_only_with_that_fault() -> None:
 def test_single_items_never_go_back() -> None:
     """GetItem with ConsistentRead is linearizable, whatever transactions do."""
     for seed in range(SEEDS):
-        faults = Faults.only(seed, Kind.TORN, Kind.SLOW_COMMIT)
+        faults = Faults.only(seed, FaultKind.TORN, FaultKind.SLOW_COMMIT)
         seen = reads_while_writing(seed, one_by_one, KEYS, faults)
         for column in zip(*[numbers for numbers in seen if numbers is not None], strict=True):
             assert list(column) == sorted(column)
@@ -180,7 +182,7 @@ def test_single_items_never_go_back() -> None:
 
 def test_a_success_is_answered_when_everything_is_visible() -> None:
     async def main(seed: int) -> tuple[list[int] | None, float]:
-        cloud = Cloud(Faults.only(seed, Kind.SLOW_COMMIT, rate=1.0))
+        cloud = Cloud(Faults.only(seed, FaultKind.SLOW_COMMIT, rate=1.0))
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         for key in KEYS:
             await cloud.admin.call("dynamodb", "put_item", TableName="t", Item={**key, "n": {"N": "0"}})
@@ -195,7 +197,7 @@ def test_a_success_is_answered_when_everything_is_visible() -> None:
 
 def test_a_committing_transaction_holds_each_item_until_it_is_visible_and_no_longer() -> None:
     async def main(seed: int) -> list[set[str]]:
-        cloud = Cloud(Faults.only(seed, Kind.SLOW_COMMIT, rate=1.0))
+        cloud = Cloud(Faults.only(seed, FaultKind.SLOW_COMMIT, rate=1.0))
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         for key in KEYS:
             await cloud.admin.call("dynamodb", "put_item", TableName="t", Item={**key, "n": {"N": "0"}})
@@ -268,7 +270,7 @@ def contended(seed: int, faults: Faults) -> tuple[int, int, list[AwsError]]:
 
 def test_conditional_writes_lose_no_update() -> None:
     for seed in range(SEEDS):
-        faults = Faults.only(seed, Kind.TORN, Kind.SLOW_COMMIT, Kind.CONFLICT, Kind.DELAY)
+        faults = Faults.only(seed, FaultKind.TORN, FaultKind.SLOW_COMMIT, FaultKind.CONFLICT, FaultKind.DELAY)
         value, successes, _ = contended(seed, faults)
         assert value == successes
 
@@ -303,12 +305,14 @@ def single_write(seed: int, faults: Faults, **options: Any) -> tuple[AwsError | 
 @pytest.mark.parametrize(
     ("kind", "error", "at_answer", "ever"),
     [
-        (Kind.UNAVAILABLE, Unavailable, False, False),
-        (Kind.LOST_ANSWER, Unavailable, True, True),
-        (Kind.THROTTLE, Throttled, False, False),
+        (FaultKind.UNAVAILABLE, Unavailable, False, False),
+        (FaultKind.LOST_ANSWER, Unavailable, True, True),
+        (FaultKind.THROTTLE, Throttled, False, False),
     ],
 )
-def test_what_an_error_says_about_the_effect(kind: Kind, error: type[AwsError], at_answer: bool, ever: bool) -> None:
+def test_what_an_error_says_about_the_effect(
+    kind: FaultKind, error: type[AwsError], at_answer: bool, ever: bool
+) -> None:
     for seed in range(10):
         raised, then, later, _ = single_write(seed, Faults.only(seed, kind, rate=1.0), sdk_attempts=1)
         assert type(raised) is error
@@ -316,13 +320,15 @@ def test_what_an_error_says_about_the_effect(kind: Kind, error: type[AwsError], 
 
 
 def test_a_write_can_take_effect_after_its_caller_gave_up() -> None:
-    results = [single_write(seed, Faults.only(seed, Kind.LATE_EFFECT, rate=1.0), sdk_attempts=1) for seed in range(40)]
+    results = [
+        single_write(seed, Faults.only(seed, FaultKind.LATE_EFFECT, rate=1.0), sdk_attempts=1) for seed in range(40)
+    ]
     assert all(isinstance(error, Unavailable) and ever for error, _, ever, _ in results)
     assert not all(at_answer for _, at_answer, _, _ in results)
 
 
 def test_a_call_can_be_slow() -> None:
-    assert max(single_write(seed, Faults.only(seed, Kind.DELAY, rate=1.0))[3] for seed in range(30)) > 1
+    assert max(single_write(seed, Faults.only(seed, FaultKind.DELAY, rate=1.0))[3] for seed in range(30)) > 1
 
 
 def test_the_sdk_repeats_a_call_once_and_so_can_fail_what_succeeded() -> None:
@@ -330,7 +336,7 @@ def test_the_sdk_repeats_a_call_once_and_so_can_fail_what_succeeded() -> None:
 
     async def main() -> tuple[type[AwsError] | None, int]:
         faults = Faults.none()
-        faults.script = lambda site: Kind.LOST_ANSWER if site.number == 1 else None
+        faults.script = lambda site: FaultKind.LOST_ANSWER if site.number == 1 else None
         cloud = Cloud(faults, sdk_attempts=2)
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         try:
@@ -351,7 +357,7 @@ def test_the_sdk_repeats_a_call_once_and_so_can_fail_what_succeeded() -> None:
 def test_the_sdk_repeats_a_transaction_with_the_same_token() -> None:
     async def main() -> int:
         faults = Faults.none()
-        faults.script = lambda site: Kind.LOST_ANSWER if site.number == 1 else None
+        faults.script = lambda site: FaultKind.LOST_ANSWER if site.number == 1 else None
         cloud = Cloud(faults, sdk_attempts=2)
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         await cloud.admin.call("dynamodb", "put_item", TableName="t", Item={**KEYS[0], "n": {"N": "0"}})
@@ -363,7 +369,7 @@ def test_the_sdk_repeats_a_transaction_with_the_same_token() -> None:
 
 def test_reads_without_consistency_can_be_stale() -> None:
     async def main(seed: int, consistent: bool) -> bool:
-        cloud = Cloud(Faults.only(seed, Kind.STALE))
+        cloud = Cloud(Faults.only(seed, FaultKind.STALE))
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         aws = cloud.client("p")
         await aws.call("dynamodb", "put_item", TableName="t", Item=KEYS[0])
@@ -375,7 +381,7 @@ def test_reads_without_consistency_can_be_stale() -> None:
 
 def test_batches_can_be_left_partly_undone() -> None:
     async def main(seed: int) -> tuple[int, int]:
-        cloud = Cloud(Faults.only(seed, Kind.PARTIAL_BATCH, rate=0.3), sdk_attempts=1)
+        cloud = Cloud(Faults.only(seed, FaultKind.PARTIAL_BATCH, rate=0.3), sdk_attempts=1)
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         aws = cloud.client("p")
         try:
@@ -400,7 +406,7 @@ def test_batches_can_be_left_partly_undone() -> None:
 
 def test_pages_can_be_short_and_still_cover_everything() -> None:
     async def main(seed: int) -> tuple[int, list[str]]:
-        cloud = Cloud(Faults.only(seed, Kind.SHORT_PAGE, rate=0.5))
+        cloud = Cloud(Faults.only(seed, FaultKind.SHORT_PAGE, rate=0.5))
         cloud.dynamodb.create_table("t", ("pk", "S"), ("sk", "S"))
         for number in range(20):
             item = {"pk": {"S": "one"}, "sk": {"S": f"{number:02d}"}}

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from faaskeeper_simulator.cloud import RATES, Cloud, Faults, Kind, run
+from faaskeeper_simulator.cloud import RATES, Cloud, FaultKind, Faults, run
 from faaskeeper_simulator.cloud.faults import ORDINARY
 from faaskeeper_simulator.cloud_workload import busy, trace
 
@@ -28,7 +28,7 @@ def test_calm_is_calm() -> None:
 
 
 def test_every_kind_strikes_and_says_so() -> None:
-    seen: set[Kind] = set()
+    seen: set[FaultKind] = set()
     for seed in range(30):
         faults = Faults.all(seed, 3.0)
         run(seed, busy(faults, rounds=5), limit=10_000)
@@ -36,13 +36,15 @@ def test_every_kind_strikes_and_says_so() -> None:
         for fault in faults.trace:
             assert str(fault).startswith(f"#{fault.number} ")
             assert fault.where
-    standard_queues_and_schedules = {Kind.DUPLICATE, Kind.DOUBLE_INVOKE, Kind.LATE_SCHEDULE}
-    none_here = {Kind.PARTIAL_BATCH, Kind.NEW_QUEUE, Kind.LOST_HINT}
-    assert seen == set(Kind) - ORDINARY - standard_queues_and_schedules - none_here
+    standard_queues_and_schedules = {FaultKind.DUPLICATE, FaultKind.DOUBLE_INVOKE, FaultKind.LATE_SCHEDULE}
+    none_here = {FaultKind.PARTIAL_BATCH, FaultKind.NEW_QUEUE, FaultKind.LOST_HINT}
+    assert seen == set(FaultKind) - ORDINARY - standard_queues_and_schedules - none_here
 
 
-@pytest.mark.parametrize("kind", [Kind.LOST_ANSWER, Kind.KILL_AFTER, Kind.STALL, Kind.CONFLICT, Kind.SLOW_COMMIT])
-def test_a_kind_can_be_switched_off(kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [FaultKind.LOST_ANSWER, FaultKind.KILL_AFTER, FaultKind.STALL, FaultKind.CONFLICT, FaultKind.SLOW_COMMIT]
+)
+def test_a_kind_can_be_switched_off(kind: FaultKind) -> None:
     for seed in range(5):
         faults = Faults.all(seed, 3.0).without(kind)
         run(seed, busy(faults, rounds=5), limit=10_000)
@@ -51,7 +53,7 @@ def test_a_kind_can_be_switched_off(kind: Kind) -> None:
 
 
 def test_a_single_fault_can_be_suppressed() -> None:
-    def faults_of(faults: Faults) -> list[tuple[int, Kind, float]]:
+    def faults_of(faults: Faults) -> list[tuple[int, FaultKind, float]]:
         run(3, busy(faults, rounds=5), limit=10_000)
         return [(fault.number, fault.kind, fault.time) for fault in faults.trace]
 
@@ -73,7 +75,7 @@ def test_swarms_differ_in_their_kinds() -> None:
 
 def test_faults_can_end_for_the_rest_of_a_run() -> None:
     async def main() -> int:
-        faults = Faults.only(1, Kind.UNAVAILABLE, rate=1.0)
+        faults = Faults.only(1, FaultKind.UNAVAILABLE, rate=1.0)
         cloud = Cloud(faults)
         cloud.dynamodb.create_table("t", ("pk", "S"))
         faults.active = False
@@ -85,7 +87,7 @@ def test_faults_can_end_for_the_rest_of_a_run() -> None:
 
 def test_faults_of_processes_spare_those_that_are_not_mortal() -> None:
     async def main() -> tuple[bool, bool]:
-        cloud = Cloud(Faults.only(1, Kind.KILL_AFTER, rate=1.0))
+        cloud = Cloud(Faults.only(1, FaultKind.KILL_AFTER, rate=1.0))
         cloud.ssm.parameters["/p"] = "v"
         spared, struck = cloud.process("harness"), cloud.process("gateway", mortal=True)
 
@@ -102,7 +104,7 @@ def test_faults_of_processes_spare_those_that_are_not_mortal() -> None:
 
 def test_wall_clocks_disagree_by_up_to_minutes() -> None:
     async def main() -> list[float]:
-        cloud = Cloud(Faults.only(1, Kind.CLOCK_SKEW, rate=1.0))
+        cloud = Cloud(Faults.only(1, FaultKind.CLOCK_SKEW, rate=1.0))
         clocks = [cloud.process(f"p{number}").clock() for number in range(20)]
         return [clock - clocks[0] for clock in clocks]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from faaskeeper.blocks.errors import AwsError, NotFound
-from faaskeeper_simulator.cloud import Cloud, Context, Faults, FunctionFailed, Instance, Kind, run
+from faaskeeper_simulator.cloud import Cloud, Context, FaultKind, Faults, FunctionFailed, Instance, run
 from faaskeeper_simulator.cloud.lambda_ import Handler
 from faaskeeper_simulator.cloud_workload import TABLE, busy
 from tests.simulator.test_cloud_sqs import send
@@ -269,7 +269,7 @@ def test_a_schedule_fires_each_time_perhaps_late_or_twice() -> None:
     calm = invocations(Faults.none())
     assert len(calm) == 60
     assert all(59 < b - a < 61 for a, b in itertools.pairwise(calm))
-    busy_times = invocations(Faults.only(1, Kind.DOUBLE_INVOKE, Kind.LATE_SCHEDULE, rate=0.3))
+    busy_times = invocations(Faults.only(1, FaultKind.DOUBLE_INVOKE, FaultKind.LATE_SCHEDULE, rate=0.3))
     assert len(busy_times) > 65
     assert max(b - a for a, b in itertools.pairwise(busy_times)) > 61
 
@@ -310,8 +310,8 @@ def overlapping(seed: int, faults: Faults) -> tuple[bool, bool]:
     return overlapped, len(handled) == 10
 
 
-@pytest.mark.parametrize(("kind", "rate"), [(Kind.STALL, 0.2), (Kind.EARLY_REDELIVERY, 0.2)])
-def test_two_instances_can_have_one_group_at_once(kind: Kind, rate: float) -> None:
+@pytest.mark.parametrize(("kind", "rate"), [(FaultKind.STALL, 0.2), (FaultKind.EARLY_REDELIVERY, 0.2)])
+def test_two_instances_can_have_one_group_at_once(kind: FaultKind, rate: float) -> None:
     results = [overlapping(seed, Faults.only(seed, kind, rate=rate)) for seed in range(SEEDS)]
     assert any(overlapped for overlapped, _ in results)
     assert all(complete for _, complete in results)
@@ -322,8 +322,8 @@ def test_without_faults_a_group_has_one_instance_at_a_time() -> None:
         assert overlapping(seed, Faults.none()) == (False, True)
 
 
-@pytest.mark.parametrize(("kind", "effects"), [(Kind.KILL_BEFORE, 0), (Kind.KILL_AFTER, 1)])
-def test_an_instance_can_die_at_any_call(kind: Kind, effects: int) -> None:
+@pytest.mark.parametrize(("kind", "effects"), [(FaultKind.KILL_BEFORE, 0), (FaultKind.KILL_AFTER, 1)])
+def test_an_instance_can_die_at_any_call(kind: FaultKind, effects: int) -> None:
     """It dies at its second call; nothing of it runs afterwards, and another instance gets the message."""
 
     def start(instance: Instance) -> Handler:
@@ -360,11 +360,11 @@ def test_an_instance_can_die_at_any_call(kind: Kind, effects: int) -> None:
 
 def test_exactly_once_by_sequence_number_under_all_faults() -> None:
     """The pattern the sequencer rests on: a compare with the sequence number makes redelivery harmless."""
-    kinds: set[Kind] = set()
+    kinds: set[FaultKind] = set()
     for seed in range(SEEDS):
         faults = Faults.all(seed)
         cloud = run(seed, busy(faults, rounds=5), limit=10_000)
         counter = next(item for item in cloud.dynamodb.items(TABLE) if item["pk"] == {"S": "counter"})
         assert int(counter["n"]["N"]) == cloud.sqs.named("test", "requests.fifo").accepted > 0
         kinds |= {fault.kind for fault in faults.trace}
-    assert {Kind.KILL_AFTER, Kind.STALL, Kind.LOST_ANSWER, Kind.EARLY_REDELIVERY} <= kinds
+    assert {FaultKind.KILL_AFTER, FaultKind.STALL, FaultKind.LOST_ANSWER, FaultKind.EARLY_REDELIVERY} <= kinds

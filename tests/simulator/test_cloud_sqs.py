@@ -12,7 +12,7 @@ import pytest
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError, NotFound
-from faaskeeper_simulator.cloud import Cloud, Faults, Kind, run
+from faaskeeper_simulator.cloud import Cloud, FaultKind, Faults, run
 
 T = TypeVar("T")
 SEEDS = 60
@@ -260,7 +260,7 @@ def test_a_deleted_queue_is_gone_for_senders_and_waiters() -> None:
 
 def test_a_new_queue_can_be_unknown_for_a_second() -> None:
     async def main(seed: int) -> list[tuple[float, bool]]:
-        cloud = Cloud(Faults.only(seed, Kind.NEW_QUEUE))
+        cloud = Cloud(Faults.only(seed, FaultKind.NEW_QUEUE))
         aws = cloud.client("p")
         url = (await aws.call("sqs", "create_queue", QueueName="q"))["QueueUrl"]
         created = cloud.loop.time()
@@ -343,7 +343,7 @@ def test_redelivery_can_come_in_another_composition() -> None:
     seeds = [
         seed
         for seed in range(SEEDS)
-        if differs(consumed(seed, Faults.only(seed, Kind.SMALL_RECEIVE, rate=0.5), fifo=True)[0])
+        if differs(consumed(seed, Faults.only(seed, FaultKind.SMALL_RECEIVE, rate=0.5), fifo=True)[0])
     ]
     assert len(seeds) > SEEDS / 10
 
@@ -351,15 +351,21 @@ def test_redelivery_can_come_in_another_composition() -> None:
 def test_a_fifo_group_is_never_reordered_doubled_or_lost() -> None:
     for seed in range(SEEDS):
         faults = Faults.only(
-            seed, Kind.SMALL_RECEIVE, Kind.REORDER, Kind.DUPLICATE, Kind.LATE_MESSAGE, Kind.DELAY, rate=0.3
+            seed,
+            FaultKind.SMALL_RECEIVE,
+            FaultKind.REORDER,
+            FaultKind.DUPLICATE,
+            FaultKind.LATE_MESSAGE,
+            FaultKind.DELAY,
+            rate=0.3,
         )
         kept = [body for batch in consumed(seed, faults, fifo=True)[1] for body in batch]
         firsts = list(dict.fromkeys(kept))
         assert firsts == [f"{number:02d}" for number in range(30)]
 
 
-@pytest.mark.parametrize("kind", [Kind.DUPLICATE, Kind.REORDER])
-def test_standard_queues_double_and_reorder(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.DUPLICATE, FaultKind.REORDER])
+def test_standard_queues_double_and_reorder(kind: FaultKind) -> None:
     """Whatever is received is deleted at once, and still some comes twice."""
 
     async def work(cloud: Cloud, aws: Aws, url: str) -> list[str]:
@@ -379,7 +385,7 @@ def test_standard_queues_double_and_reorder(kind: Kind) -> None:
     assert all(order == sent for order in orders(lambda seed: Faults.none()))
     faulty = orders(lambda seed: Faults.only(seed, kind, rate=0.3))
     assert all(set(order) == set(sent) for order in faulty)
-    assert any(len(order) > 30 for order in faulty) == (kind is Kind.DUPLICATE)
+    assert any(len(order) > 30 for order in faulty) == (kind is FaultKind.DUPLICATE)
     assert sum(order != sent for order in faulty) >= 3
 
 
@@ -391,7 +397,7 @@ def test_timers_can_be_late() -> None:
         return cloud.loop.time()
 
     times = [
-        on_queue(work, fifo=False, faults=Faults.only(seed, Kind.LATE_MESSAGE, rate=1.0), seed=seed)
+        on_queue(work, fifo=False, faults=Faults.only(seed, FaultKind.LATE_MESSAGE, rate=1.0), seed=seed)
         for seed in range(20)
     ]
     assert min(times) >= 10
@@ -416,14 +422,16 @@ def test_entries_of_a_batch_fail_one_by_one() -> None:
         )
         return len(answer["Successful"]), len(answer["Failed"]), len(cloud.sqs.messages("q.fifo"))
 
-    results = [on_queue(work, faults=Faults.only(seed, Kind.PARTIAL_BATCH, rate=0.2), seed=seed) for seed in range(20)]
+    results = [
+        on_queue(work, faults=Faults.only(seed, FaultKind.PARTIAL_BATCH, rate=0.2), seed=seed) for seed in range(20)
+    ]
     assert all(sent + failed == 10 and there == sent for sent, failed, there in results)
     assert any(failed for _, failed, _ in results)
 
 
 def test_only_what_is_expendable_is_lost() -> None:
     async def main() -> list[str]:
-        cloud = Cloud(Faults.only(1, Kind.LOST_HINT, rate=1.0))
+        cloud = Cloud(Faults.only(1, FaultKind.LOST_HINT, rate=1.0))
         cloud.sqs.expendable = lambda queue, body: queue == "news" and body == "hint"
         for name in ("news", "others"):
             await cloud.admin.call("sqs", "create_queue", QueueName=name)

@@ -13,14 +13,14 @@ from faaskeeper.blocks.attributes import number
 from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.commit import MOST_ITEMS, Plan, plan, transaction
+from faaskeeper.storage.commit import MAX_TRANSACTION_ITEMS, Plan, plan, transaction
 from faaskeeper.storage.keys import KEY_NAMES, Key, child_key, ephemeral_key, node_key, pack_key, unpack_key, value_key
 from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, event_records, read_events, read_head
 from faaskeeper.storage.loading import Snapshot, Wanted, load
 from faaskeeper.storage.sessions import list_ephemerals, read_session
 from faaskeeper.storage.znodes import (
     EVERYBODY,
-    MOST_WATCHERS,
+    MAX_WATCHERS,
     WATCH_CHILD,
     WATCH_DATA,
     read_children,
@@ -32,7 +32,7 @@ from faaskeeper.storage.znodes import (
 )
 from faaskeeper.znode.children import add_child
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import Acl, Blob, Event, EventKind, Kind, Session, Stored, Znode
+from faaskeeper.znode.model import Acl, Blob, Event, EventKind, Session, Stored, Znode, ZnodeKind
 from faaskeeper.znode.operations import Outcome
 from faaskeeper.znode.state import State
 
@@ -136,8 +136,8 @@ class TestZnodes:
             znode(3, version=-(2**31), creates=2**31 - 1, aversion=-1, children=7, children_sum=2**64 - 1),
             znode(3, acl=(Acl(1, "digest", "user:hash"), Acl(-1, "ip", "…"))),
             znode(3, owner=-(2**62)),
-            znode(3, kind=Kind.CONTAINER),
-            znode(3, kind=Kind.TTL, ttl=2**40 - 1),
+            znode(3, kind=ZnodeKind.CONTAINER),
+            znode(3, kind=ZnodeKind.TTL, ttl=2**40 - 1),
         ],
         ids=["null", "empty", "inline", "numbers", "acl", "owner", "container", "ttl"],
     )
@@ -369,7 +369,7 @@ class TestWatchSets:
 
     def test_one_too_many_stands_for_everybody(self, writer: Writer) -> None:
         async def scenario() -> None:
-            for gateway in range(MOST_WATCHERS):
+            for gateway in range(MAX_WATCHERS):
                 await register_watch(writer.aws, writer.service, "/a", WATCH_DATA, f"g{gateway}")
             # whoever is in it stays in it
             item = await register_watch(writer.aws, writer.service, "/a", WATCH_DATA, "g7")
@@ -377,7 +377,7 @@ class TestWatchSets:
             for gateway in range(5):
                 item = await register_watch(writer.aws, writer.service, "/a", WATCH_DATA, f"late{gateway}")
             assert EVERYBODY in item.watchers(WATCH_DATA)
-            assert len(item.watchers(WATCH_DATA)) == MOST_WATCHERS + 1
+            assert len(item.watchers(WATCH_DATA)) == MAX_WATCHERS + 1
 
         run(scenario())
 
@@ -470,9 +470,11 @@ class TestLedger:
 
     def test_as_many_items_as_a_transaction_takes_can_be_confirmed(self, writer: Writer) -> None:
         async def scenario() -> None:
-            nodes: dict[str, Znode | None] = {f"/{number}": znode(1) for number in range((MOST_ITEMS - 1) // 2)}
+            nodes: dict[str, Znode | None] = {
+                f"/{number}": znode(1) for number in range((MAX_TRANSACTION_ITEMS - 1) // 2)
+            }
             head = await writer.commit({"/": znode(1), **nodes})
-            assert len(head.keys) == MOST_ITEMS - 1
+            assert len(head.keys) == MAX_TRANSACTION_ITEMS - 1
             assert writer.plan.fits
             assert await confirm_complete(writer.aws, writer.service, head)
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from faaskeeper.znode.acl import Caller, digest_id
-from faaskeeper.znode.apply import MOST_LISTED, MOST_NAMES, apply
+from faaskeeper.znode.apply import MAX_LISTED, MAX_NAME_CHARACTERS, apply
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Identity, Kind, Permission, Stored
+from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Identity, Permission, Stored, ZnodeKind
 from faaskeeper.znode.operations import (
     Check,
     Create,
@@ -22,7 +22,7 @@ from faaskeeper.znode.operations import (
     SetAcl,
     SetData,
 )
-from faaskeeper.znode.paths import MOST_LENGTH
+from faaskeeper.znode.paths import MAX_PATH_CHARACTERS
 from faaskeeper.znode.state import State
 from faaskeeper.znode.touched import touched
 from tests.znode.tree import Tree
@@ -245,7 +245,7 @@ class TestCreate:
         assert (node.czxid, node.mzxid, node.pzxid, node.zxid) == (tree.zxid,) * 4
         assert (node.ctime, node.mtime) == (tree.time,) * 2
         assert (node.version, node.stat.cversion, node.aversion, node.owner, node.children) == (0, 0, 0, 0, 0)
-        assert (node.data, node.stat.data_length, node.acl, node.kind) == (b"abc", 3, OPEN_ACL, Kind.PERSISTENT)
+        assert (node.data, node.stat.data_length, node.acl, node.kind) == (b"abc", 3, OPEN_ACL, ZnodeKind.PERSISTENT)
 
     def test_the_parent(self, tree: Tree) -> None:
         """create.parent.delta, create.parent.pzxid==zxid,mzxid same,mtime same"""
@@ -268,13 +268,13 @@ class TestCreate:
     def test_kinds(self, tree: Tree) -> None:
         """create.ephemeral.owner==sid, container.create, ttl.create.5000"""
         for flags, kind, owner, ttl in [
-            (0, Kind.PERSISTENT, 0, 0),
-            (1, Kind.EPHEMERAL, 1, 0),
-            (2, Kind.PERSISTENT, 0, 0),
-            (3, Kind.EPHEMERAL, 1, 0),
-            (4, Kind.CONTAINER, 0, 0),
-            (5, Kind.TTL, 0, 5000),
-            (6, Kind.TTL, 0, 5000),
+            (0, ZnodeKind.PERSISTENT, 0, 0),
+            (1, ZnodeKind.EPHEMERAL, 1, 0),
+            (2, ZnodeKind.PERSISTENT, 0, 0),
+            (3, ZnodeKind.EPHEMERAL, 1, 0),
+            (4, ZnodeKind.CONTAINER, 0, 0),
+            (5, ZnodeKind.TTL, 0, 5000),
+            (6, ZnodeKind.TTL, 0, 5000),
         ]:
             path = outcome(tree, create(f"/{flags}-", flags=flags, ttl=ttl or None)).path
             assert path is not None
@@ -509,12 +509,12 @@ class TestReap:
 
 
 def test_a_listing_that_would_hold_up_all_writes_is_refused(tree: Tree) -> None:
-    tree.nodes["/a"] = replace(tree.nodes["/a"], children=MOST_LISTED + 1)
+    tree.nodes["/a"] = replace(tree.nodes["/a"], children=MAX_LISTED + 1)
     assert tree.code(ListChildren("/a")) == Code.OPERATION_TIMEOUT
 
 
 def test_a_listing_that_no_gateway_would_read_is_refused(tree: Tree) -> None:
-    state = State({"/a": tree.nodes["/a"]}, children={"/a": ("x" * MOST_NAMES, "y")})
+    state = State({"/a": tree.nodes["/a"]}, children={"/a": ("x" * MAX_NAME_CHARACTERS, "y")})
     with pytest.raises(ZnodeError, match="too long") as refused:
         apply(state, ListChildren("/a"), ME, 100, 1000)
     assert refused.value.code == Code.OPERATION_TIMEOUT
@@ -522,7 +522,7 @@ def test_a_listing_that_no_gateway_would_read_is_refused(tree: Tree) -> None:
 
 def test_a_path_that_cannot_be_stored(tree: Tree) -> None:
     """Nothing is there, and nobody is sent to look."""
-    endless = "/" + "n" * MOST_LENGTH
+    endless = "/" + "n" * MAX_PATH_CHARACTERS
     assert not touched(Multi((create(endless), Delete(endless), Check(endless))), 1).paths - {"/"}
     assert tree.code(create(endless)) == Code.SYSTEM_ERROR
     for operation in (create(f"{endless}/n"), Delete(endless), SetData(endless, b""), SetAcl(endless, OPEN_ACL)):

@@ -9,7 +9,7 @@ from faaskeeper.znode.apply import Applied, Caller, apply
 from faaskeeper.znode.children import edge_hash
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.genesis import GENESIS
-from faaskeeper.znode.model import Kind, Session, Znode, data_length, int32
+from faaskeeper.znode.model import Session, Znode, ZnodeKind, data_length, int32
 from faaskeeper.znode.operations import CreateSession, Operation
 from faaskeeper.znode.quotas import Usage
 from faaskeeper.znode.state import State
@@ -117,8 +117,8 @@ class Tree:
             assert node.children == len(children)
             assert node.children_sum == sum(edge_hash(name, child.czxid) for name, child in children.items()) % 2**64
             assert node.stat.cversion == int32(2 * node.creates - node.children)
-            assert (node.kind is Kind.EPHEMERAL) == (node.owner != 0)
-            assert (node.kind is Kind.TTL) == (node.ttl > 0)
+            assert (node.kind is ZnodeKind.EPHEMERAL) == (node.owner != 0)
+            assert (node.kind is ZnodeKind.TTL) == (node.ttl > 0)
             assert node.acl
             assert node.czxid <= min(node.mzxid, node.pzxid)
             assert max(node.mzxid, node.pzxid) <= node.zxid <= self.zxid

@@ -14,7 +14,7 @@ from faaskeeper.blocks.errors import AwsError
 from faaskeeper.protocol.service import IncompatibleVersion
 from faaskeeper.znode import paths
 from faaskeeper.znode.create_mode import MAX_TTL
-from faaskeeper.znode.model import Acl, Kind
+from faaskeeper.znode.model import Acl, ZnodeKind
 from faaskeeper_client.addresses import Address, ListenError
 from faaskeeper_client.cli import commands, serve
 from faaskeeper_client.cli.commands import Command, CommandFailed, UsageError
@@ -109,10 +109,20 @@ def _add_znode_commands(add_parser: AddParser) -> None:
     _add_data(create)
     kind = create.add_mutually_exclusive_group()
     kind.add_argument(
-        "-e", "--ephemeral", dest="kind", action="store_const", const=Kind.EPHEMERAL, help="of this session: see --hold"
+        "-e",
+        "--ephemeral",
+        dest="kind",
+        action="store_const",
+        const=ZnodeKind.EPHEMERAL,
+        help="of this session: see --hold",
     )
     kind.add_argument(
-        "-c", "--container", dest="kind", action="store_const", const=Kind.CONTAINER, help="goes with its last child"
+        "-c",
+        "--container",
+        dest="kind",
+        action="store_const",
+        const=ZnodeKind.CONTAINER,
+        help="goes with its last child",
     )
     kind.add_argument("--ttl", type=_ttl, metavar="MS", help="goes when unchanged for so long and childless")
     create.add_argument("-s", "--sequential", action="store_true", help="append a number that only grows")

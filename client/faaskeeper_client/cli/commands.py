@@ -14,7 +14,7 @@ from pathlib import Path
 from faaskeeper.znode import paths
 from faaskeeper.znode.create_mode import CREATE_MODES, CreateMode
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import OPEN_ACL, EventKind, Kind
+from faaskeeper.znode.model import OPEN_ACL, EventKind, ZnodeKind
 from faaskeeper_client.cli import zookeeper as zk
 from faaskeeper_client.cli.output import (
     JsonObject,
@@ -128,10 +128,12 @@ def set_(options: Options, zookeeper: ZooKeeper) -> None:
 
 
 def create(options: Options, zookeeper: ZooKeeper) -> None:
-    flags = _FLAGS.get(CreateMode(options.kind or (Kind.TTL if options.ttl else Kind.PERSISTENT), options.sequential))
+    flags = _FLAGS.get(
+        CreateMode(options.kind or (ZnodeKind.TTL if options.ttl else ZnodeKind.PERSISTENT), options.sequential)
+    )
     if flags is None:
         raise UsageError("create: a container cannot be sequential")
-    if (options.kind is Kind.EPHEMERAL) != options.hold:
+    if (options.kind is ZnodeKind.EPHEMERAL) != options.hold:
         raise UsageError("create: an ephemeral ends with this command, so --ephemeral and --hold go together")
     if options.path.endswith("/") and not options.sequential:
         raise UsageError("create: a path ends with / only for --sequential")

@@ -32,10 +32,10 @@ _HELD = 60
 _WAIT = 1
 """Seconds. A long poll asks all of SQS's servers, one that does not wait only some."""
 _PER_CALL = 10
-_MOST_SUMMARY = 100
+_MAX_SUMMARY = 100
 
 
-class Kind(StrEnum):
+class LetterKind(StrEnum):
     REQUEST = "request"
     TIMER = "timer"
     HINT = "hint"
@@ -43,10 +43,10 @@ class Kind(StrEnum):
 
 
 _WHY_NOT = {
-    Kind.REQUEST: "a request is not sent again: its caller was told ConnectionLoss, and what its session wrote since "
-    "would come first",
-    Kind.HINT: "a hint is not sent again: gateways have looked at the head since",
-    Kind.UNKNOWN: "it is nothing that the service sent",
+    LetterKind.REQUEST: "a request is not sent again: its caller was told ConnectionLoss, and what its session wrote "
+    "since would come first",
+    LetterKind.HINT: "a hint is not sent again: gateways have looked at the head since",
+    LetterKind.UNKNOWN: "it is nothing that the service sent",
 }
 
 
@@ -76,38 +76,38 @@ class Letter:
             return self.body
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> LetterKind:
         document = self.document
         if isinstance(document, dict):
             if {"reason", "sent", "body"} <= cast(dict[str, Any], document).keys():
-                return Kind.REQUEST
+                return LetterKind.REQUEST
             if "requestContext" in document:
-                return Kind.HINT
+                return LetterKind.HINT
         try:
             decode_timer(self.body)
         except InvalidMessage:
-            return Kind.UNKNOWN
-        return Kind.TIMER
+            return LetterKind.UNKNOWN
+        return LetterKind.TIMER
 
     @property
     def summary(self) -> str:
         """In a line."""
         match self.kind:
-            case Kind.REQUEST:
+            case LetterKind.REQUEST:
                 text = f"{self.document['reason']} (from {self.document['sent'].get('SenderId', 'nobody')})"
-            case Kind.HINT:
+            case LetterKind.HINT:
                 text = f"notifier: {self.document['requestContext'].get('condition', 'failed')}"
-            case Kind.TIMER:
+            case LetterKind.TIMER:
                 timer = decode_timer(self.body)
                 text = (
                     f"gateway {timer.gateway} at beat {timer.beat}"
                     if isinstance(timer, GatewayTimer)
                     else f"session {timer.session:#x} at epoch {timer.epoch}"
                 )
-            case Kind.UNKNOWN:
+            case LetterKind.UNKNOWN:
                 text = self.body
         line = " ".join(text.split())
-        return line if len(line) <= _MOST_SUMMARY else f"{line[:_MOST_SUMMARY]}…"
+        return line if len(line) <= _MAX_SUMMARY else f"{line[:_MAX_SUMMARY]}…"
 
 
 async def list_letters(aws: Aws, service: Service) -> list[Letter]:
@@ -131,9 +131,11 @@ async def redrive(aws: Aws, service: Service, ids: Sequence[str] | None) -> list
     letters = await _take(aws, service)
     done: list[Letter] = []
     try:
-        chosen = _chosen(letters, ids) if ids is not None else [each for each in letters if each.kind is Kind.TIMER]
+        chosen = (
+            _chosen(letters, ids) if ids is not None else [each for each in letters if each.kind is LetterKind.TIMER]
+        )
         for letter in chosen:
-            if letter.kind is not Kind.TIMER:
+            if letter.kind is not LetterKind.TIMER:
                 raise NotRedriven(f"{letter.id}: {_WHY_NOT[letter.kind]}; drop it")
         for letter in chosen:
             # a crash between the two doubles the timer, and never loses it

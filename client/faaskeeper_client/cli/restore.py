@@ -27,7 +27,7 @@ from faaskeeper.blocks.queues import send_timer
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
-from faaskeeper.storage.commit import MOST_BYTES, MOST_ITEMS, Plan
+from faaskeeper.storage.commit import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ITEMS, Plan
 from faaskeeper.storage.keys import gateway_key, head_key
 from faaskeeper.storage.ledger import Head, Position, read_head
 from faaskeeper.storage.sessions import GatewayItem
@@ -128,7 +128,9 @@ def _transactions(plans: Iterable[Plan]) -> Iterator[list[dict[str, Any]]]:
     actions: list[dict[str, Any]] = []
     size = 0
     for each in plans:
-        if actions and (len(actions) + len(each.actions) > MOST_ITEMS or size + sum(each.sizes) > MOST_BYTES):
+        if actions and (
+            len(actions) + len(each.actions) > MAX_TRANSACTION_ITEMS or size + sum(each.sizes) > MAX_TRANSACTION_BYTES
+        ):
             yield actions
             actions, size = [], 0
         actions = [*actions, *each.actions]

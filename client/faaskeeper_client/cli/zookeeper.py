@@ -29,8 +29,8 @@ _EVENT, _PING, _AUTH, _FIRST_XID = -1, -2, -4, 1
 _HEADER = Struct(">ii")
 _REPLY = Struct(">iqi")
 _CONNECT = Struct(">iqiq")
-_MOST_AT_ONCE = 64
-_MOST_BYTES_AT_ONCE = 4 << 20
+_MAX_AT_ONCE = 64
+_MAX_BYTES_AT_ONCE = 4 << 20
 _PASSWORD_BYTES = 16
 _CHUNK = 1 << 16
 _LONGEST_FRAME = 64 << 20
@@ -191,7 +191,7 @@ class ZooKeeper:
         sent: deque[tuple[int, Call[T]]] = deque()
         size = 0
         for call in calls:
-            while sent and (len(sent) >= _MOST_AT_ONCE or size + len(call.body) > _MOST_BYTES_AT_ONCE):
+            while sent and (len(sent) >= _MAX_AT_ONCE or size + len(call.body) > _MAX_BYTES_AT_ONCE):
                 size -= len(sent[0][1].body)
                 yield self._result(*sent.popleft())
             self._xid += 1

@@ -60,13 +60,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_MOST_UNANSWERED = 1000
+_MAX_UNANSWERED = 1000
 """Requests of one connection that are taken on; its socket is not read while there are more."""
-_MOST_INCOMING = 4_000_000
+_MAX_INCOMING_BYTES = 4_000_000
 """Bytes of requests that wait to be taken on, likewise."""
 _LONGEST_SILENCE = 10.0
 """Seconds for which a connection may be without a session (ZooKeeper's zookeeper.nio.sessionlessCnxnTimeout)."""
-_MOST_READS = 64
+_MAX_READS = 64
 """Results of one connection that wait for their turn."""
 _WRITES = (Create, Delete, SetData, SetAcl, Multi, CloseSession)
 
@@ -133,7 +133,7 @@ class Connection:
     @property
     def overloaded(self) -> bool:
         """Whether the transport should stop reading for now."""
-        return self.unanswered > _MOST_UNANSWERED or self._incoming_bytes > _MOST_INCOMING
+        return self.unanswered > _MAX_UNANSWERED or self._incoming_bytes > _MAX_INCOMING_BYTES
 
     @property
     def unanswered(self) -> int:
@@ -346,7 +346,7 @@ class Connection:
             self._put(request, arrived, lambda: self._refuse_sasl(request.xid))
         else:
             await self._writes.none()
-            await self._reads.below(_MOST_READS)
+            await self._reads.below(_MAX_READS)
             self._read(request, arrived)
 
     def _put(self, request: Request, arrived: float, slot: _Slot) -> None:

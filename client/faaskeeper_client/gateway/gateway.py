@@ -38,7 +38,7 @@ from faaskeeper_client.gateway.observer import EventsLost, Observer
 from faaskeeper_client.gateway.outbox import ConnectionLost, Outbox
 from faaskeeper_client.gateway.reads import Reader
 from faaskeeper_client.gateway.sessions import LocalSession, Sessions
-from faaskeeper_client.gateway.watches import Kind, Watches
+from faaskeeper_client.gateway.watches import Watches, WatchKind
 from faaskeeper_client.wire.statistics import Statistics
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ _SETTLING = 1.0
 _CHECK_INTERVAL = 0.5
 _REOPEN_DELAY = 1.0
 _LONGEST_WITHOUT_OUTCOME = 60.0
-_MOST_BULK = 24
+_MAX_BULK = 24
 """Calls under way of all but beats, requests and replies: fewer than there are threads for calls."""
 _SESSION_IS_OVER = (Code.OK, Code.SESSION_EXPIRED, Code.SESSION_MOVED)
 """Outcomes of a close after which the session is nothing to this gateway."""
@@ -94,8 +94,8 @@ class Gateway:
         """A life under a new id: one that was declared dead must not go on under the old."""
         self.id = f"{self.entropy.getrandbits(64):016x}"
         self.watches = Watches(self._unwatched)
-        self.bulk = Bounded(self.aws, _MOST_BULK)
-        self._lasting: WeakValueDictionary[tuple[Kind, str], asyncio.Lock] = WeakValueDictionary()
+        self.bulk = Bounded(self.aws, _MAX_BULK)
+        self._lasting: WeakValueDictionary[tuple[WatchKind, str], asyncio.Lock] = WeakValueDictionary()
         self.outbox = Outbox(self.aws, self.service, self.id, self.entropy, self.clock)
         self.inbox = Inbox(self.aws, self.service, self.id, self._handle_reply)
         self.liveness = Liveness(self.aws, self.service, self.id, self.clock)
@@ -170,12 +170,12 @@ class Gateway:
             return Multi(tuple(parts))  # type: ignore[arg-type]
         return operation
 
-    async def watch_lastingly(self, kind: Kind, path: str) -> int:
+    async def watch_lastingly(self, kind: WatchKind, path: str) -> int:
         """Makes sure that storage tells this gateway of changes at ``path``, or below it; the zxid from which on it
         does. Persistent watches are set and removed one at a time a path, so that neither undoes the other.
         """
         async with self._one_by_one(kind, path):
-            if kind is Kind.PERSISTENT:
+            if kind is WatchKind.PERSISTENT:
                 return (await self.reader.node(path, kind)).zxid
             if (kind, path) in self.watches.armed:
                 return self.observer.complete  # what was complete when it was asked for may be before it was armed
@@ -185,25 +185,25 @@ class Gateway:
             self.watches.arm(kind, path)
             return outcome.zxid
 
-    def _one_by_one(self, kind: Kind, path: str) -> asyncio.Lock:
+    def _one_by_one(self, kind: WatchKind, path: str) -> asyncio.Lock:
         return self._lasting.setdefault((kind, path), asyncio.Lock())
 
-    async def _unwatch(self, kind: Kind, path: str) -> None:
+    async def _unwatch(self, kind: WatchKind, path: str) -> None:
         async with self._one_by_one(kind, path):
             if self.watches.anyone(kind, path) or (kind, path) not in self.watches.armed:
                 return
             self.watches.armed.discard((kind, path))
             try:
-                if kind is Kind.PERSISTENT:
+                if kind is WatchKind.PERSISTENT:
                     await unregister_watch(self.bulk, self.service, path, kind.value, self.id)
                 else:
                     await self.outbox.submit(Principal(0), UnwatchSubtree(path, self.id))
             except (AwsError, ConnectionLost) as error:
                 logger.info("the watch on %r stays for the janitor: %s", path, error)
 
-    def _unwatched(self, kind: Kind, path: str) -> None:
+    def _unwatched(self, kind: WatchKind, path: str) -> None:
         """The last watch of its kind on ``path`` is gone."""
-        if kind in (Kind.PERSISTENT, Kind.RECURSIVE) and self._life is not None:
+        if kind in (WatchKind.PERSISTENT, WatchKind.RECURSIVE) and self._life is not None:
             self.spawn(self._unwatch(kind, path))
 
     async def _blob(self, data: Data) -> Data:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from faaskeeper.blocks.aws import MOST_OBJECT_BYTES, Aws
+from faaskeeper.blocks.aws import MAX_OBJECT_BYTES, Aws
 from faaskeeper.blocks.errors import AwsError, NotFound
 from faaskeeper.blocks.queues import check_out, reply_queue_name
 from faaskeeper.blocks.retry import repeat
@@ -92,7 +92,7 @@ class Inbox:
 
     async def _check_out(self, body: str) -> str:
         # nobody but the service's own functions may send replies, and a listing may be large
-        return await check_out(self._aws, self._service, body, MOST_OBJECT_BYTES)
+        return await check_out(self._aws, self._service, body, MAX_OBJECT_BYTES)
 
     def _delete(self, received: list[dict[str, Any]]) -> None:
         """Beside the handling: a message that comes again does no harm, and a gateway that dies needs none."""

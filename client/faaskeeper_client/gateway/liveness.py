@@ -19,7 +19,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
 from faaskeeper.storage.sessions import GatewayItem, beat
 from faaskeeper.znode.create_mode import CREATE_MODES
-from faaskeeper.znode.model import Kind
+from faaskeeper.znode.model import ZnodeKind
 from faaskeeper.znode.operations import Create, Multi, Operation
 from faaskeeper_client.gateway.sessions import LocalSession
 
@@ -188,4 +188,4 @@ def _makes_ephemeral(operation: Operation) -> bool:
     if isinstance(operation, Multi):
         return any(_makes_ephemeral(part) for part in operation.operations)
     mode = CREATE_MODES.get(operation.flags) if isinstance(operation, Create) else None
-    return mode is not None and mode.kind is Kind.EPHEMERAL
+    return mode is not None and mode.kind is ZnodeKind.EPHEMERAL

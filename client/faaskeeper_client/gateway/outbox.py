@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError, Unavailable
-from faaskeeper.blocks.queues import MOST_BYTES, send_request
-from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, encode_first
+from faaskeeper.blocks.queues import MAX_MESSAGE_BYTES, send_request
+from faaskeeper.protocol.messages import MAX_REQUESTS, Principal, Request, encode_first
 from faaskeeper.protocol.service import Service
 from faaskeeper.znode.operations import AttachSession, CreateSession, Operation, Outcome
 
@@ -119,8 +119,8 @@ class Outbox:
         self._fail(list(self._unanswered.values()), "the gateway stops")
 
     def _next_message(self) -> tuple[list[_Sent], str]:
-        waiting = (sent.request for sent in islice(self._waiting, MOST_REQUESTS))
-        body, count = encode_first(self._gateway, waiting, MOST_BYTES)
+        waiting = (sent.request for sent in islice(self._waiting, MAX_REQUESTS))
+        body, count = encode_first(self._gateway, waiting, MAX_MESSAGE_BYTES)
         return [self._waiting.popleft() for _ in range(count)], body
 
     async def _send(self, taken: list[_Sent], body: str) -> None:

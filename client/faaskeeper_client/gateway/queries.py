@@ -15,7 +15,7 @@ from faaskeeper.znode.acl import in_order, masked_for_reader, may_read
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import OPEN_ACL, Event, EventKind, Identity, Znode
 from faaskeeper.znode.operations import ListChildren
-from faaskeeper_client.gateway.watches import Kind, Registration
+from faaskeeper_client.gateway.watches import Registration, WatchKind
 from faaskeeper_client.wire import responses
 from faaskeeper_client.wire.requests import (
     AddWatch,
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST_AT_ONCE = 16
+_MAX_AT_ONCE = 16
 """Storage requests that one client request may have under way."""
-_MOST_TRIES = 20
-_MOST_COUNTS = 3
+_MAX_TRIES = 20
+_MAX_COUNTS = 3
 
-_KINDS: dict[WatcherType, tuple[Kind, ...]] = {
-    WatcherType.CHILDREN: (Kind.CHILD,),
-    WatcherType.DATA: (Kind.DATA,),
-    WatcherType.ANY: tuple(Kind),
-    WatcherType.PERSISTENT: (Kind.PERSISTENT,),
-    WatcherType.PERSISTENT_RECURSIVE: (Kind.RECURSIVE,),
+_KINDS: dict[WatcherType, tuple[WatchKind, ...]] = {
+    WatcherType.CHILDREN: (WatchKind.CHILD,),
+    WatcherType.DATA: (WatchKind.DATA,),
+    WatcherType.ANY: tuple(WatchKind),
+    WatcherType.PERSISTENT: (WatchKind.PERSISTENT,),
+    WatcherType.PERSISTENT_RECURSIVE: (WatchKind.RECURSIVE,),
 }
 
 
@@ -103,8 +103,8 @@ class Queries:
     async def _exists(self, xid: int, body: Exists) -> Result:
         if "\0" in body.path:
             return _error(xid, Code.BAD_ARGUMENTS)
-        watching = self._begin(Kind.DATA, body.path, body.watch)
-        node = await self._node(body.path, Kind.DATA if body.watch else None)
+        watching = self._begin(WatchKind.DATA, body.path, body.watch)
+        node = await self._node(body.path, WatchKind.DATA if body.watch else None)
         znode = node.znode
         if znode is None:
             return _error(xid, Code.NO_NODE, node.zxid, self._watched(watching, node))
@@ -115,10 +115,10 @@ class Queries:
 
     async def _get_data(self, xid: int, body: GetData) -> Result:
         path = body.path or "/"
-        watching = self._begin(Kind.DATA, path, body.watch)
+        watching = self._begin(WatchKind.DATA, path, body.watch)
         if not paths.is_valid(path):
             return self._refused(xid, Code.NO_NODE, NodeItem(path, {}), watching)
-        found = await self._gateway.reader.data(path, Kind.DATA if body.watch else None)
+        found = await self._gateway.reader.data(path, WatchKind.DATA if body.watch else None)
         node, znode = found.node, found.node.znode
         if znode is None:
             return self._refused(xid, Code.NO_NODE, node, watching)
@@ -140,10 +140,10 @@ class Queries:
 
     async def _get_children(self, xid: int, body: GetChildren) -> Result:
         path = body.path or "/"
-        watching = self._begin(Kind.CHILD, path, body.watch)
+        watching = self._begin(WatchKind.CHILD, path, body.watch)
         if not paths.is_valid(path):
             return self._refused(xid, Code.NO_NODE, NodeItem(path, {}), watching)
-        listing = await self._gateway.reader.children(path, Kind.CHILD if body.watch else None)
+        listing = await self._gateway.reader.children(path, WatchKind.CHILD if body.watch else None)
         if listing is None:
             return await self._children_by_sequencer(xid, path, body.with_stat, watching)
         node, znode = listing.node, listing.node.znode
@@ -161,7 +161,7 @@ class Queries:
         each of a few attempts, the last one counts as it is."""
         await self._gateway.observer.catch_up()
         total = zxid = 0
-        for _ in range(_MOST_COUNTS):
+        for _ in range(_MAX_COUNTS):
             complete = self._gateway.observer.complete
             node = await self._node(body.path)
             if node.znode is None:
@@ -211,7 +211,7 @@ class Queries:
             return self._refused(xid, outcome.code, NodeItem(path, {}), watching)
         names, stat = outcome.names or (), outcome.stat
         if watching is not None:
-            node = await self._gateway.reader.node(path, Kind.CHILD)
+            node = await self._gateway.reader.node(path, WatchKind.CHILD)
             znode = node.znode
             changed = node.zxid if znode is None else znode.pzxid
             if changed > outcome.zxid:
@@ -234,7 +234,7 @@ class Queries:
 
     async def _multi_read(self, xid: int, body: MultiRead) -> Result:
         """All of one state: that which was complete before, if nothing read is newer."""
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             complete = self._gateway.observer.complete
             found = await _gather(self._part(read) for read in body.reads)
             zxid = max((part_zxid for part_zxid, _ in found), default=0)
@@ -279,7 +279,7 @@ class Queries:
         return Result(0, encode)
 
     async def _add_watch(self, xid: int, body: AddWatch) -> Result:
-        kind = Kind.RECURSIVE if body.recursive else Kind.PERSISTENT
+        kind = WatchKind.RECURSIVE if body.recursive else WatchKind.PERSISTENT
         armed = await self._persist(kind, body.path)
         return Result(armed[1], lambda z: responses.number(xid, z, 0), (armed,))
 
@@ -287,15 +287,15 @@ class Queries:
         """After a reconnect: what changed since the client's zxid fires at once, the rest is set (DataTree)."""
         since = body.relative_zxid
         checks: list[Coroutine[Any, Any, tuple[NodeItem | None, Event | None, tuple[Registration, int] | None]]] = [
-            *(self._rearm(Kind.DATA, path, lambda n, p=path: _data_news(n, p, since)) for path in body.data),
-            *(self._rearm(Kind.DATA, path, lambda n, p=path: _exist_news(n, p)) for path in body.exist),
-            *(self._rearm(Kind.CHILD, path, lambda n, p=path: _child_news(n, p, since)) for path in body.child),
+            *(self._rearm(WatchKind.DATA, path, lambda n, p=path: _data_news(n, p, since)) for path in body.data),
+            *(self._rearm(WatchKind.DATA, path, lambda n, p=path: _exist_news(n, p)) for path in body.exist),
+            *(self._rearm(WatchKind.CHILD, path, lambda n, p=path: _child_news(n, p, since)) for path in body.child),
         ]
         found = await _gather(checks)
         lasting = await _gather(
             [
-                *(self._persist(Kind.PERSISTENT, path) for path in body.persistent),
-                *(self._persist(Kind.RECURSIVE, path) for path in body.recursive),
+                *(self._persist(WatchKind.PERSISTENT, path) for path in body.persistent),
+                *(self._persist(WatchKind.RECURSIVE, path) for path in body.recursive),
             ]
         )
         return Result(
@@ -306,7 +306,7 @@ class Queries:
         )
 
     async def _rearm(
-        self, kind: Kind, path: str, news: Callable[[NodeItem], Event | None]
+        self, kind: WatchKind, path: str, news: Callable[[NodeItem], Event | None]
     ) -> tuple[NodeItem | None, Event | None, tuple[Registration, int] | None]:
         registration = self._gateway.watches.begin(kind, path, self._connection)
         node = await self._node(path, kind)
@@ -316,7 +316,7 @@ class Queries:
             return node, event, None
         return node, None, (registration, node.zxid)
 
-    async def _persist(self, kind: Kind, path: str) -> tuple[Registration, int]:
+    async def _persist(self, kind: WatchKind, path: str) -> tuple[Registration, int]:
         """Sets a persistent watch: (registration, the zxid from which on it counts)."""
         registration = self._gateway.watches.begin(kind, path, self._connection)
         if not paths.is_valid(path):
@@ -335,13 +335,13 @@ class Queries:
     async def _reconfig(self, xid: int, body: Reconfig) -> Result:
         return _error(xid, Code.UNIMPLEMENTED)
 
-    async def _node(self, path: str, watch: Kind | None = None) -> NodeItem:
+    async def _node(self, path: str, watch: WatchKind | None = None) -> NodeItem:
         path = path or "/"
         if not paths.is_valid(path):
             return NodeItem(path, {})
         return await self._gateway.reader.node(path, watch)
 
-    def _begin(self, kind: Kind, path: str, watch: bool) -> Registration | None:
+    def _begin(self, kind: WatchKind, path: str, watch: bool) -> Registration | None:
         return self._gateway.watches.begin(kind, path or "/", self._connection) if watch else None
 
     def _watched(self, registration: Registration | None, node: NodeItem) -> tuple[tuple[Registration, int], ...]:
@@ -381,7 +381,7 @@ def _child_news(node: NodeItem, path: str, since: int) -> Event | None:
 
 
 async def _gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    limit = asyncio.Semaphore(_MOST_AT_ONCE)
+    limit = asyncio.Semaphore(_MAX_AT_ONCE)
 
     async def bounded(one: Coroutine[Any, Any, T]) -> T:
         async with limit:

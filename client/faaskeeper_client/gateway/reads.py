@@ -21,10 +21,10 @@ from faaskeeper.storage.znodes import (
     register_watch,
 )
 from faaskeeper.znode.model import Blob, Stored
-from faaskeeper_client.gateway.watches import Kind, Watches
+from faaskeeper_client.gateway.watches import Watches, WatchKind
 
-_MOST_TRIES = 12
-_MOST_LISTINGS = 6
+_MAX_TRIES = 12
+_MAX_LISTINGS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Reader:
         self._gateway = gateway
         self._watches = watches
 
-    async def node(self, path: str, watch: Kind | None = None) -> NodeItem:
+    async def node(self, path: str, watch: WatchKind | None = None) -> NodeItem:
         """One request, two if the watch set was thought to name this gateway and does not."""
         if watch is None:
             return await read_node(self._aws, self._service, path)
@@ -55,9 +55,9 @@ class Reader:
                 return node
         return await self._register(path, watch)
 
-    async def data(self, path: str, watch: Kind | None = None) -> NodeData:
+    async def data(self, path: str, watch: WatchKind | None = None) -> NodeData:
         """One request for data inline or without a watch, else one more for the data."""
-        for attempt in range(_MOST_TRIES):
+        for attempt in range(_MAX_TRIES):
             value: bytes | None = None
             if watch is not None and (watch, path) not in self._watches.armed:
                 node = await self._register(path, watch)
@@ -79,12 +79,12 @@ class Reader:
             await asyncio.sleep(delay(attempt))
         raise Unavailable("storage", "read", "Changing", f"data of {path!r} does not come to match its node")
 
-    async def children(self, path: str, watch: Kind | None = None) -> Listing | None:
+    async def children(self, path: str, watch: WatchKind | None = None) -> Listing | None:
         """One request for each MB of names, one more to set the watch.
 
         None if the node changes so fast that no listing is of one state: then the sequencer can make one.
         """
-        for attempt in range(_MOST_LISTINGS):
+        for attempt in range(_MAX_LISTINGS):
             if watch is not None and (watch, path) not in self._watches.armed:
                 await self._register(path, watch)
             listing = await read_children(self._aws, self._service, path)
@@ -93,13 +93,13 @@ class Reader:
             await asyncio.sleep(delay(attempt))
         return None
 
-    def _armed(self, node: NodeItem, watch: Kind) -> bool:
+    def _armed(self, node: NodeItem, watch: WatchKind) -> bool:
         if node.watchers(watch.value) & {self._gateway, EVERYBODY}:
             return True
         self._watches.armed.discard((watch, node.path))
         return False
 
-    async def _register(self, path: str, watch: Kind) -> NodeItem:
+    async def _register(self, path: str, watch: WatchKind) -> NodeItem:
         node = await register_watch(self._aws, self._service, path, watch.value, self._gateway)
         self._watches.arm(watch, path)
         return node

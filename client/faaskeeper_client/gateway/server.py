@@ -13,7 +13,7 @@ from faaskeeper_client.gateway.status import answer
 from faaskeeper_client.wire.frames import Command
 
 _BACKLOG = 1024
-_MOST_UNREAD = 64_000_000
+_MAX_UNREAD_BYTES = 64_000_000
 """Bytes that wait for a client that does not read. No reply is made for such a one, but events come all the same."""
 
 
@@ -75,7 +75,7 @@ class _Client(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         assert self._transport is not None
-        if self._transport.get_write_buffer_size() > _MOST_UNREAD:
+        if self._transport.get_write_buffer_size() > _MAX_UNREAD_BYTES:
             self._transport.abort()
         self._transport.write(data)
 

@@ -26,7 +26,7 @@ class Watcher(Protocol):
         ...
 
 
-class Kind(Enum):
+class WatchKind(Enum):
     """A watch's kind, by the set in storage that it needs. getData and exists watches are one kind."""
 
     DATA = WATCH_DATA
@@ -35,14 +35,14 @@ class Kind(Enum):
     RECURSIVE = "recursive"
 
 
-_FIRED_BY: dict[EventKind, tuple[Kind, ...]] = {
-    EventKind.CREATED: (Kind.DATA, Kind.PERSISTENT),
-    EventKind.DELETED: (Kind.DATA, Kind.CHILD, Kind.PERSISTENT),
-    EventKind.DATA: (Kind.DATA, Kind.PERSISTENT),
-    EventKind.CHILDREN: (Kind.CHILD, Kind.PERSISTENT),
+_FIRED_BY: dict[EventKind, tuple[WatchKind, ...]] = {
+    EventKind.CREATED: (WatchKind.DATA, WatchKind.PERSISTENT),
+    EventKind.DELETED: (WatchKind.DATA, WatchKind.CHILD, WatchKind.PERSISTENT),
+    EventKind.DATA: (WatchKind.DATA, WatchKind.PERSISTENT),
+    EventKind.CHILDREN: (WatchKind.CHILD, WatchKind.PERSISTENT),
 }
-_ONE_SHOT = frozenset({Kind.DATA, Kind.CHILD})
-_MOST_ARMED = 100_000
+_ONE_SHOT = frozenset({WatchKind.DATA, WatchKind.CHILD})
+_MAX_ARMED = 100_000
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +52,7 @@ class Registration:
     What happens meanwhile is kept, and sent after the reply if the reply does not show it already.
     """
 
-    kind: Kind
+    kind: WatchKind
     path: str
     watcher: Watcher
     missed: list[Event] = field(default_factory=list[Event])
@@ -65,14 +65,14 @@ class Registration:
 class Watches:
     """Every watch of this gateway. ``unwatched`` is told when the last watch of a kind on a path is gone."""
 
-    def __init__(self, unwatched: Callable[[Kind, str], None]) -> None:
+    def __init__(self, unwatched: Callable[[WatchKind, str], None]) -> None:
         self._unwatched = unwatched
-        self._entries: dict[Kind, dict[str, dict[Watcher, int]]] = {kind: {} for kind in Kind}
-        self._pending: dict[tuple[Kind, str], list[Registration]] = defaultdict(list)
+        self._entries: dict[WatchKind, dict[str, dict[Watcher, int]]] = {kind: {} for kind in WatchKind}
+        self._pending: dict[tuple[WatchKind, str], list[Registration]] = defaultdict(list)
         self._subtrees = Tops()
         """Where anyone watches recursively."""
-        self._of: dict[Watcher, dict[tuple[Kind, str], None]] = defaultdict(dict)
-        self.armed: set[tuple[Kind, str]] = set()
+        self._of: dict[Watcher, dict[tuple[WatchKind, str], None]] = defaultdict(dict)
+        self.armed: set[tuple[WatchKind, str]] = set()
         """(kind, path) whose set in storage probably names this gateway: then a read need not register again."""
 
     def __bool__(self) -> bool:
@@ -82,18 +82,18 @@ class Watches:
     def __len__(self) -> int:
         return sum(len(entries) for entries in self._of.values())
 
-    def arm(self, kind: Kind, path: str) -> None:
+    def arm(self, kind: WatchKind, path: str) -> None:
         """Notes that the set in storage names this gateway; of the sets that empty themselves when they fire, some
         may be forgotten, which costs another registration."""
-        if len(self.armed) >= _MOST_ARMED:
+        if len(self.armed) >= _MAX_ARMED:
             self.armed = {each for each in self.armed if each[0] not in _ONE_SHOT}
         self.armed.add((kind, path))
 
-    def begin(self, kind: Kind, path: str, watcher: Watcher) -> Registration:
+    def begin(self, kind: WatchKind, path: str, watcher: Watcher) -> Registration:
         """To be called before storage is asked, so that no event falls between."""
         registration = Registration(kind, path, watcher)
         self._pending[kind, path].append(registration)
-        if kind is Kind.RECURSIVE:
+        if kind is WatchKind.RECURSIVE:
             self._subtrees.add(path)
         return registration
 
@@ -134,18 +134,18 @@ class Watches:
                     self._discard(kind, event.path, watcher)
         if event.kind is not EventKind.CHILDREN:
             for path in self._subtrees.over(event.path):
-                for registration in self._pending.get((Kind.RECURSIVE, path), ()):
+                for registration in self._pending.get((WatchKind.RECURSIVE, path), ()):
                     registration.missed.append(event)
-                for watcher, zxid in self._entries[Kind.RECURSIVE].get(path, {}).items():
+                for watcher, zxid in self._entries[WatchKind.RECURSIVE].get(path, {}).items():
                     if event.zxid > zxid:
                         receivers[watcher] = None
         for watcher in receivers:
             watcher.deliver(event)
 
-    def has(self, watcher: Watcher, path: str, kinds: Iterable[Kind]) -> bool:
+    def has(self, watcher: Watcher, path: str, kinds: Iterable[WatchKind]) -> bool:
         return any(watcher in self._entries[kind].get(path, {}) for kind in kinds)
 
-    def remove(self, watcher: Watcher, path: str, kinds: Iterable[Kind]) -> bool:
+    def remove(self, watcher: Watcher, path: str, kinds: Iterable[WatchKind]) -> bool:
         """Whether there was any."""
         found = [kind for kind in kinds if watcher in self._entries[kind].get(path, {})]
         for kind in found:
@@ -161,7 +161,7 @@ class Watches:
                 if registration.watcher is watcher:
                     self.cancel(registration)
 
-    def anyone(self, kind: Kind, path: str) -> bool:
+    def anyone(self, kind: WatchKind, path: str) -> bool:
         """Whether a connection watches ``path`` in this way, or is about to."""
         return bool(self._entries[kind].get(path)) or (kind, path) in self._pending
 
@@ -170,14 +170,14 @@ class Watches:
         for watcher, entries in self._of.items():
             yield watcher, sorted({path for _, path in entries})
 
-    def _add(self, kind: Kind, path: str, watcher: Watcher, zxid: int) -> None:
+    def _add(self, kind: WatchKind, path: str, watcher: Watcher, zxid: int) -> None:
         entries = self._entries[kind].setdefault(path, {})
         entries[watcher] = max(zxid, entries.get(watcher, zxid))
-        if kind is Kind.RECURSIVE:
+        if kind is WatchKind.RECURSIVE:
             self._subtrees.add(path)
         self._of[watcher][kind, path] = None
 
-    def _discard(self, kind: Kind, path: str, watcher: Watcher) -> None:
+    def _discard(self, kind: WatchKind, path: str, watcher: Watcher) -> None:
         entries = self._entries[kind][path]
         del entries[watcher]
         if not entries:
@@ -188,6 +188,6 @@ class Watches:
         if not self._of[watcher]:
             del self._of[watcher]
 
-    def _tidy(self, kind: Kind, path: str) -> None:
-        if kind is Kind.RECURSIVE and not self.anyone(kind, path):
+    def _tidy(self, kind: WatchKind, path: str) -> None:
+        if kind is WatchKind.RECURSIVE and not self.anyone(kind, path):
             self._subtrees.discard(path)

@@ -32,7 +32,7 @@ from faaskeeper.blocks.errors import (
     Unavailable,
 )
 
-MOST_OBJECT_BYTES = 64_000_000
+MAX_OBJECT_BYTES = 64_000_000
 """Of an object that is read; the largest that the service makes are journals of huge transactions."""
 
 Response = dict[str, Any]
@@ -192,9 +192,9 @@ class BotoAws:
 def _content(key: str, response: Response) -> bytes:
     """Clients put objects of any size into the bucket, and name them to functions with little memory."""
     size = int(response["ContentLength"])
-    if size > MOST_OBJECT_BYTES:
+    if size > MAX_OBJECT_BYTES:
         response["Body"].close()
-        raise TooLarge("s3", "get_object", "TooLarge", f"{key} has {size} bytes, {MOST_OBJECT_BYTES} at most")
+        raise TooLarge("s3", "get_object", "TooLarge", f"{key} has {size} bytes, {MAX_OBJECT_BYTES} at most")
     return bytes(response["Body"].read())
 
 

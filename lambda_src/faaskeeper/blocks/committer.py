@@ -21,7 +21,7 @@ from faaskeeper.blocks.transactions import Moved, Position
 
 logger = logging.getLogger(__name__)
 
-_MOST_MOVED = 3
+_MAX_MOVED = 3
 """Times that what is loaded may be of a later transaction than one complete head: such a transaction moves the head,
 so what still does not fit then never will."""
 _OFTEN = 3
@@ -160,7 +160,7 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
             last, times = self._moved
             times = times + 1 if last == head else 1
             self._moved = (head, times)
-            if times > _MOST_MOVED:
+            if times > _MAX_MOVED:
                 raise Rejected(f"what it touches does not fit the head: {error}") from error
             raise
         except (AwsError, Rejected):

@@ -20,7 +20,7 @@ from faaskeeper.protocol.service import Parts
 logger = logging.getLogger(__name__)
 
 _LONGEST_BACKOFF = 4
-_MOST_EVIDENCE = 80_000
+_MAX_EVIDENCE_CHARACTERS = 80_000
 """Characters of a quarantined message that are kept: escaped, each may take six bytes of the 1 MiB of a message."""
 
 
@@ -91,7 +91,11 @@ async def _quarantine(aws: Aws, parts: Parts, metrics: Metrics, record: LambdaEv
         "send_message",
         QueueUrl=parts.dead_letters,
         MessageBody=json.dumps(
-            {"reason": reason[:_MOST_EVIDENCE], "sent": record["attributes"], "body": record["body"][:_MOST_EVIDENCE]}
+            {
+                "reason": reason[:_MAX_EVIDENCE_CHARACTERS],
+                "sent": record["attributes"],
+                "body": record["body"][:_MAX_EVIDENCE_CHARACTERS],
+            }
         ),
     )
 

@@ -49,7 +49,7 @@ NO_CREDENTIALS = "NoCredentials"
 
 
 class TooLarge(AwsError):
-    """An object larger than any that the service makes (``aws.MOST_OBJECT_BYTES``); it was not read."""
+    """An object larger than any that the service makes (``aws.MAX_OBJECT_BYTES``); it was not read."""
 
 
 class Unavailable(AwsError):

@@ -17,13 +17,13 @@ from faaskeeper.protocol.service import Parts
 
 REQUEST_GROUP = "requests"
 """The one message group: SQS gives a total order within it, and so the order of all writes."""
-MOST_BYTES = 900_000
+MAX_MESSAGE_BYTES = 900_000
 """Of a message's body; SQS takes 1 MiB."""
 _CLAIM = "claim:"
-_MOST_CLAIMED = 8_000_000
+_MAX_CLAIMED_BYTES = 8_000_000
 """Bytes of requests in the bucket: a frame of 1 MiB, of which each byte takes six at most, with the credentials of its
-connection. Requests share a message only within MOST_BYTES."""
-MOST_DELAY = 900
+connection. Requests share a message only within MAX_MESSAGE_BYTES."""
+MAX_DELAY_SECONDS = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
 
@@ -76,14 +76,14 @@ async def send_reply(aws: Aws, service: Parts, gateway: str, body: str) -> None:
 
 async def _check_in(aws: Aws, service: Parts, body: str) -> str:
     """A message that fits: a body above the limit goes into the bucket, and its key on the way (claim check)."""
-    if len(body) <= MOST_BYTES:
+    if len(body) <= MAX_MESSAGE_BYTES:
         return body
     key = blob_key(service, "messages", uuid4().hex)
     await write_blob(aws, service, key, body.encode())
     return f"{_CLAIM}{key}"
 
 
-async def check_out(aws: Aws, service: Parts, body: str, most: int = _MOST_CLAIMED) -> str:
+async def check_out(aws: Aws, service: Parts, body: str, most: int = _MAX_CLAIMED_BYTES) -> str:
     """What was sent, of a message's body as it was received. Raises NotFound for a claim nobody keeps any more, and
     InvalidMessage for one that nobody can have made, or of more than ``most`` bytes."""
     if not body.startswith(_CLAIM):
@@ -101,8 +101,8 @@ async def check_out(aws: Aws, service: Parts, body: str, most: int = _MOST_CLAIM
 
 
 async def send_timer(aws: Aws, service: Parts, body: str, delay: float) -> None:
-    """``delay`` in seconds, rounded up and cut to MOST_DELAY: whoever wants more arms the timer again."""
-    seconds = min(MOST_DELAY, max(0, -int(-delay // 1)))
+    """``delay`` in seconds, rounded up and cut to MAX_DELAY_SECONDS: whoever wants more arms the timer again."""
+    seconds = min(MAX_DELAY_SECONDS, max(0, -int(-delay // 1)))
     await repeat(
         lambda: aws.call("sqs", "send_message", QueueUrl=service.timers, MessageBody=body, DelaySeconds=seconds)
     )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.queues import MOST_BYTES, send_request
-from faaskeeper.protocol.messages import MOST_REQUESTS, Principal, Request, encode_first
+from faaskeeper.blocks.queues import MAX_MESSAGE_BYTES, send_request
+from faaskeeper.protocol.messages import MAX_REQUESTS, Principal, Request, encode_first
 from faaskeeper.protocol.service import Service
 from faaskeeper.znode.operations import Operation
 
@@ -23,7 +23,7 @@ async def ask(aws: Aws, service: Service, operations: Sequence[tuple[int, Operat
         Request(Principal(session), number, operation) for number, (session, operation) in enumerate(operations)
     ]
     while requests:
-        body, count = encode_first(SERVICE_GATEWAY, requests[:MOST_REQUESTS], MOST_BYTES)
+        body, count = encode_first(SERVICE_GATEWAY, requests[:MAX_REQUESTS], MAX_MESSAGE_BYTES)
         del requests[:count]
         # a function's machine does not sleep while it is invoked
         clock = asyncio.get_running_loop().time

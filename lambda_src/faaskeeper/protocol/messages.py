@@ -40,13 +40,13 @@ from faaskeeper.znode.operations import (
 
 _GATEWAY = re.compile("[0-9A-Za-z_-]{1,32}")
 """So long that its queue's name is one that SQS takes, behind the longest prefix."""
-MOST_REQUESTS = 500
+MAX_REQUESTS = 500
 """Of one message."""
 _ENVELOPE = 100
 """Bytes that a message takes at most beside its principals and requests."""
-MOST_CREDENTIALS = 50
+MAX_CREDENTIALS = 50
 """Of one connection. Whatever their number, each request is checked by all of them."""
-MOST_CREDENTIAL_LENGTH = 16_384
+MAX_CREDENTIAL_CHARACTERS = 16_384
 """Characters of all of them: they go with every message that has a request of the connection."""
 
 
@@ -150,8 +150,8 @@ def decode_requests(text: str) -> RequestMessage:
             )
         principals: list[Principal] = [_unpack_principal(*fields) for fields in document["principals"]]
         requests: list[list[Any]] = document["requests"]
-        if len(requests) > MOST_REQUESTS:
-            raise ValueError(f"{len(requests)} requests in a message, {MOST_REQUESTS} at most")
+        if len(requests) > MAX_REQUESTS:
+            raise ValueError(f"{len(requests)} requests in a message, {MAX_REQUESTS} at most")
         return RequestMessage(
             checked_gateway(document["gateway"]),
             tuple(
@@ -268,7 +268,7 @@ def _unpack_principal(session: int, epoch: int, password: str, credentials: list
 def too_many(credentials: tuple[tuple[str, str], ...]) -> bool:
     """Whether they are more than a connection may have, in number or length."""
     length = sum(len(scheme) + len(credential) for scheme, credential in credentials)
-    return len(credentials) > MOST_CREDENTIALS or length > MOST_CREDENTIAL_LENGTH
+    return len(credentials) > MAX_CREDENTIALS or length > MAX_CREDENTIAL_CHARACTERS
 
 
 def is_gateway(id: str) -> bool:

@@ -49,13 +49,13 @@ from faaskeeper.znode import quotas
 from faaskeeper.znode.model import Blob, Event, EventKind, Session, Stored, Znode
 from faaskeeper.znode.state import State
 
-MOST_ITEMS = 100
+MAX_TRANSACTION_ITEMS = 100
 """Of one transaction, the head included (DynamoDB limit)."""
-MOST_BYTES = 3_500_000
+MAX_TRANSACTION_BYTES = 3_500_000
 """Of one transaction; DynamoDB's limit is 4 MB, counted its own way."""
-MOST_KEY_BYTES = 200_000
+MAX_TRANSACTION_KEY_BYTES = 200_000
 """Of the keys that the head lists; an item ends at 400 KB."""
-MOST_ITEM_BYTES = 400_000
+MAX_ITEM_BYTES = 400_000
 """Of one item; DynamoDB's limit is 409,600, and watches may be registered until the commit."""
 
 _FIRES: Mapping[EventKind, tuple[str, ...]] = {
@@ -92,15 +92,15 @@ class Plan:
     def fits(self) -> bool:
         """Whether one transaction can hold it, head included."""
         return (
-            len(self.actions) + len(self.checks) < MOST_ITEMS
-            and sum(self.sizes) < MOST_BYTES
-            and sum(key.size for key in self.keys) < MOST_KEY_BYTES
+            len(self.actions) + len(self.checks) < MAX_TRANSACTION_ITEMS
+            and sum(self.sizes) < MAX_TRANSACTION_BYTES
+            and sum(key.size for key in self.keys) < MAX_TRANSACTION_KEY_BYTES
         )
 
     @property
     def storable(self) -> bool:
         """Whether each of its items is one that DynamoDB takes, and written once."""
-        return max(self.sizes, default=0) < MOST_ITEM_BYTES and len(set(self.keys)) == len(self.keys)
+        return max(self.sizes, default=0) < MAX_ITEM_BYTES and len(set(self.keys)) == len(self.keys)
 
 
 def plan(

@@ -15,11 +15,17 @@ from typing import Any
 from uuid import uuid4
 
 from faaskeeper.blocks.attributes import Attribute, number, string
-from faaskeeper.blocks.aws import MOST_OBJECT_BYTES, Aws
+from faaskeeper.blocks.aws import MAX_OBJECT_BYTES, Aws
 from faaskeeper.blocks.blobs import read_blob, write_blob
 from faaskeeper.blocks.errors import TooLarge
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.commit import MOST_BYTES, MOST_ITEMS, MOST_KEY_BYTES, Plan, head_update
+from faaskeeper.storage.commit import (
+    MAX_TRANSACTION_BYTES,
+    MAX_TRANSACTION_ITEMS,
+    MAX_TRANSACTION_KEY_BYTES,
+    Plan,
+    head_update,
+)
 from faaskeeper.storage.keys import Key, pack_key, unpack_key
 from faaskeeper.storage.ledger import Head
 
@@ -48,7 +54,11 @@ def journal_of(key: str, planned: Plan, head: Head) -> Journal:
     for write_key, action, action_size in zip(planned.keys, planned.actions, planned.sizes, strict=True):
         key_size += write_key.size
         size += action_size
-        full = steps and (len(steps[-1][0]) >= MOST_ITEMS - 1 or size > MOST_BYTES or key_size > MOST_KEY_BYTES)
+        full = steps and (
+            len(steps[-1][0]) >= MAX_TRANSACTION_ITEMS - 1
+            or size > MAX_TRANSACTION_BYTES
+            or key_size > MAX_TRANSACTION_KEY_BYTES
+        )
         if not steps or full:
             steps.append(([], []))
             size, key_size = action_size, write_key.size
@@ -63,8 +73,8 @@ async def write_journal(aws: Aws, service: Service, journal: Journal) -> None:
     steps = [[[pack_key(key) for key in keys], list(actions)] for keys, actions in journal.steps]
     text = json.dumps({"steps": steps, "head": journal.head}, default=_pack_bytes)
     content = text.encode()
-    if len(content) > MOST_OBJECT_BYTES:
-        raise TooLarge("s3", "put_object", "TooLarge", f"{len(content)} bytes, {MOST_OBJECT_BYTES} at most")
+    if len(content) > MAX_OBJECT_BYTES:
+        raise TooLarge("s3", "put_object", "TooLarge", f"{len(content)} bytes, {MAX_OBJECT_BYTES} at most")
     await write_blob(aws, service, journal.key, content)
 
 

@@ -22,10 +22,10 @@ from faaskeeper.znode.paths import Tops
 from faaskeeper.znode.quotas import Usage
 from faaskeeper.znode.state import State
 
-MOST_KEYS = 100
+MAX_KEYS = 100
 """Of a BatchGetItem (DynamoDB limit)."""
 _ROUNDS = 8
-_MOST_COUNTED = 10_000
+_MAX_COUNTED = 10_000
 """Znodes in the subtrees that a batch has counted: all writes wait meanwhile."""
 _PARENT = 10
 """Znodes that one with children counts for besides: it takes a request of its own."""
@@ -96,7 +96,7 @@ async def load(aws: Aws, service: Service, wanted: Wanted, into: Snapshot) -> No
         *(session_key(session) for session in sorted(wanted.sessions)),
         *(gateway_key(gateway) for gateway in sorted(wanted.gateways)),
     ]
-    groups = [keys[start : start + MOST_KEYS] for start in range(0, len(keys), MOST_KEYS)]
+    groups = [keys[start : start + MAX_KEYS] for start in range(0, len(keys), MAX_KEYS)]
     ephemerals = sorted(wanted.ephemerals)
     loaded, listed = await asyncio.gather(
         asyncio.gather(*(batch_get(aws, service, group) for group in groups)),
@@ -158,9 +158,9 @@ async def _usage(aws: Aws, service: Service, top: str, counted: int) -> tuple[Us
     level = [top]
     while level:
         counted += _LEVEL + len(level)
-        if counted > _MOST_COUNTED:
+        if counted > _MAX_COUNTED:
             return None, counted
-        groups = [level[start : start + MOST_KEYS] for start in range(0, len(level), MOST_KEYS)]
+        groups = [level[start : start + MAX_KEYS] for start in range(0, len(level), MAX_KEYS)]
         loaded = await asyncio.gather(*(batch_get(aws, service, map(node_key, group)) for group in groups))
         items = {key: item for part in loaded for key, item in part.items()}
         found = [(path, NodeItem(path, items.get(node_key(path), {})).znode) for path in level]
@@ -171,8 +171,8 @@ async def _usage(aws: Aws, service: Service, top: str, counted: int) -> tuple[Us
         size += sum(data_length(node.data) for _, node in nodes)
         parents = [path for path, node in nodes if node.children]
         counted += _PARENT * len(parents)
-        if counted + sum(node.children for _, node in nodes) > _MOST_COUNTED:
-            return None, _MOST_COUNTED
+        if counted + sum(node.children for _, node in nodes) > _MAX_COUNTED:
+            return None, _MAX_COUNTED
         listings = await asyncio.gather(*(read_children(aws, service, path) for path in parents))
         level = list[str]()
         for path, listing in zip(parents, listings, strict=True):

@@ -23,7 +23,7 @@ from faaskeeper.protocol.messages import is_gateway, pack_acl, unpack_acl
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import CHILD_PREFIX, NODE, VALUE, node_key, value_key
 from faaskeeper.znode.children import add_child
-from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Kind, Stored, Znode, data_length
+from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Stored, Znode, ZnodeKind, data_length
 
 WATCH_DATA = "watch_data"
 """Gateways with a data or exists watch; emptied when it fires."""
@@ -35,7 +35,7 @@ FIRED = {WATCH_DATA: "fired_data", WATCH_CHILD: "fired_child"}
 """Where a set goes when it fires, until the next time."""
 EVERYBODY = "*"
 """In a watch set: every gateway. Keeps the sets, and so the cost of a write, bounded."""
-MOST_WATCHERS = 200
+MAX_WATCHERS = 200
 
 WATCH_SETS = (WATCH_DATA, WATCH_CHILD, WATCH_STAY)
 
@@ -75,7 +75,7 @@ class NodeItem:
     def is_forged(self, watch_set: str) -> bool:
         """Whether what is in place of the set is none that gateways made. Whoever may watch may write it."""
         return watch_set in self.attributes and not (
-            0 < len(self.watchers(watch_set)) <= MOST_WATCHERS + 1
+            0 < len(self.watchers(watch_set)) <= MAX_WATCHERS + 1
             and all(id == EVERYBODY or is_gateway(id) for id in self.watchers(watch_set))
         )
 
@@ -105,7 +105,7 @@ def znode_of(item: Item) -> Znode | None:
         children=get_number(item, "children"),
         children_sum=get_number(item, "children_sum"),
         acl=_acl_of(item),
-        kind=Kind(get_number(item, "kind")),
+        kind=ZnodeKind(get_number(item, "kind")),
         ttl=get_number(item, "ttl"),
         data=_data_of(item),
     )
@@ -214,11 +214,11 @@ async def read_value(aws: Aws, service: Service, node: NodeItem) -> bytes | None
 async def register_watch(aws: Aws, service: Service, path: str, watch_set: str, gateway: str) -> NodeItem:
     """Adds ``gateway`` to a watch set and reads the node, atomically, in one UpdateItem.
 
-    On a missing path this makes a placeholder. When MOST_WATCHERS are there already, EVERYBODY is added instead.
+    On a missing path this makes a placeholder. When MAX_WATCHERS are there already, EVERYBODY is added instead.
     """
     watchers = _watchers(aws, service, path, watch_set)
     try:
-        return NodeItem(path, await watchers.add(gateway, most=MOST_WATCHERS))
+        return NodeItem(path, await watchers.add(gateway, most=MAX_WATCHERS))
     except SetFull:
         return NodeItem(path, await watchers.add(EVERYBODY))
 

@@ -13,7 +13,7 @@ from faaskeeper.znode.acl import Caller
 from faaskeeper.znode.children import add_child, remove_child
 from faaskeeper.znode.create_mode import CREATE_MODES, MAX_TTL, CreateMode
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import Event, EventKind, Kind, Permission, Session, Znode, data_length, int32
+from faaskeeper.znode.model import Event, EventKind, Permission, Session, Znode, ZnodeKind, data_length, int32
 from faaskeeper.znode.operations import (
     AttachSession,
     Check,
@@ -37,13 +37,13 @@ from faaskeeper.znode.state import State
 __all__ = ["Applied", "Caller", "apply"]
 
 _MAX_CREATES = 2**31 - 1
-MOST_CLOSED = 10_000
+MAX_CLOSED = 10_000
 """Ephemerals that go in one transaction with their session; before it those go that it owns besides."""
-_MOST_CLOSED_BYTES = 4_000_000
+_MAX_CLOSED_BYTES = 4_000_000
 """Characters of their paths and ACLs, which the events of their end repeat, likewise."""
-MOST_LISTED = 50_000
+MAX_LISTED = 50_000
 """Children of a node that ListChildren lists: all writes wait while it does."""
-MOST_NAMES = 1_000_000
+MAX_NAME_CHARACTERS = 1_000_000
 """Characters of their names, of which each takes six bytes at most in a reply."""
 
 
@@ -143,7 +143,7 @@ class _Transaction:
 
     def _create(self, create: Create) -> Outcome:
         mode = _create_mode(create)
-        if mode.kind is Kind.EPHEMERAL:
+        if mode.kind is ZnodeKind.EPHEMERAL:
             self._existing_session()
         if "/" not in create.path or "\0" in create.path:
             raise ZnodeError(Code.BAD_ARGUMENTS, f"invalid path {create.path!r}")
@@ -157,7 +157,7 @@ class _Transaction:
             raise ZnodeError(Code.SYSTEM_ERROR, "too long to be stored")
         if (self._state.node_or_assume_missing(path) if mode.sequential else self._state.node(path)) is not None:
             raise ZnodeError(Code.NODE_EXISTS, path)
-        if parent.kind is Kind.EPHEMERAL:
+        if parent.kind is ZnodeKind.EPHEMERAL:
             raise ZnodeError(Code.NO_CHILDREN_FOR_EPHEMERALS, parent_path)
         node = Znode(
             czxid=self._zxid,
@@ -166,7 +166,7 @@ class _Transaction:
             zxid=self._zxid,
             ctime=self._time,
             mtime=self._time,
-            owner=self._caller.session if mode.kind is Kind.EPHEMERAL else 0,
+            owner=self._caller.session if mode.kind is ZnodeKind.EPHEMERAL else 0,
             acl=acl,
             kind=mode.kind,
             ttl=create.ttl or 0,
@@ -253,8 +253,8 @@ class _Transaction:
         session_id = self._caller.session
         owned = self._state.ephemerals(session_id)
         closed = size = 0
-        for path in owned[:MOST_CLOSED]:
-            if size > _MOST_CLOSED_BYTES:
+        for path in owned[:MAX_CLOSED]:
+            if size > _MAX_CLOSED_BYTES:
                 break
             node = self._state.node(path)
             if node is not None and node.owner == session_id:
@@ -276,9 +276,9 @@ class _Transaction:
         node = self._existing(reap.path)
         same = (node.czxid, node.pzxid) == (reap.czxid, reap.pzxid)
         match node.kind:
-            case Kind.CONTAINER:
+            case ZnodeKind.CONTAINER:
                 due = same and node.creates > 0
-            case Kind.TTL:
+            case ZnodeKind.TTL:
                 due = same and node.mzxid == reap.mzxid and node.mtime + node.ttl <= self._time
             case _:
                 due = False
@@ -292,10 +292,10 @@ class _Transaction:
     def _list_children(self, listing: ListChildren) -> Outcome:
         node = self._existing(listing.path)
         acls.check(node.acl, Permission.READ, self._caller)
-        if node.children > MOST_LISTED:
+        if node.children > MAX_LISTED:
             raise ZnodeError(Code.OPERATION_TIMEOUT, f"{listing.path} has {node.children} children")
         names = self._state.child_names(listing.path)
-        if sum(map(len, names)) > MOST_NAMES:
+        if sum(map(len, names)) > MAX_NAME_CHARACTERS:
             raise ZnodeError(Code.OPERATION_TIMEOUT, f"the children of {listing.path} have names too long")
         return Outcome(Code.OK, self._zxid - 1, stat=node.stat, names=tuple(names))
 
@@ -363,7 +363,7 @@ def _create_mode(create: Create) -> CreateMode:
     mode = CREATE_MODES.get(create.flags)
     if mode is None:
         raise ZnodeError(Code.BAD_ARGUMENTS, f"flags {create.flags} are no create mode")
-    if mode.kind is Kind.TTL:
+    if mode.kind is ZnodeKind.TTL:
         if create.ttl is None or not 0 < create.ttl <= MAX_TTL:
             raise ZnodeError(Code.BAD_ARGUMENTS, f"ttl {create.ttl} is not within 1 and {MAX_TTL} ms")
     elif create.ttl is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faaskeeper.znode.model import Kind, Znode
+from faaskeeper.znode.model import Znode, ZnodeKind
 
 
 def waits_only_for_time(node: Znode | None) -> bool:
@@ -10,9 +10,9 @@ def waits_only_for_time(node: Znode | None) -> bool:
     children."""
     if node is None or node.children:
         return False
-    return node.kind is Kind.TTL or (node.kind is Kind.CONTAINER and node.creates > 0)
+    return node.kind is ZnodeKind.TTL or (node.kind is ZnodeKind.CONTAINER and node.creates > 0)
 
 
 def due(node: Znode) -> int:
     """From when on a node that waits only for time may go, in ms since the epoch; 0 for a container."""
-    return node.mtime + node.ttl if node.kind is Kind.TTL else 0
+    return node.mtime + node.ttl if node.kind is ZnodeKind.TTL else 0

@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from faaskeeper.znode.model import Kind
+from faaskeeper.znode.model import ZnodeKind
 
 
 class CreateMode(NamedTuple):
-    kind: Kind
+    kind: ZnodeKind
     sequential: bool
 
 
 CREATE_MODES: Mapping[int, CreateMode] = MappingProxyType(
     {
-        0: CreateMode(Kind.PERSISTENT, False),
-        1: CreateMode(Kind.EPHEMERAL, False),
-        2: CreateMode(Kind.PERSISTENT, True),
-        3: CreateMode(Kind.EPHEMERAL, True),
-        4: CreateMode(Kind.CONTAINER, False),
-        5: CreateMode(Kind.TTL, False),
-        6: CreateMode(Kind.TTL, True),
+        0: CreateMode(ZnodeKind.PERSISTENT, False),
+        1: CreateMode(ZnodeKind.EPHEMERAL, False),
+        2: CreateMode(ZnodeKind.PERSISTENT, True),
+        3: CreateMode(ZnodeKind.EPHEMERAL, True),
+        4: CreateMode(ZnodeKind.CONTAINER, False),
+        5: CreateMode(ZnodeKind.TTL, False),
+        6: CreateMode(ZnodeKind.TTL, True),
     }
 )
 """By the flags on the wire; what is not here is BAD_ARGUMENTS."""

@@ -66,7 +66,7 @@ def data_length(data: Data) -> int:
     return len(data) if isinstance(data, bytes) else data.length
 
 
-class Kind(IntEnum):
+class ZnodeKind(IntEnum):
     """What makes a childless znode go away (org.apache.zookeeper.server.EphemeralType)."""
 
     PERSISTENT = 0
@@ -115,7 +115,7 @@ class Znode:
     children: int = 0
     children_sum: int = 0
     acl: tuple[Acl, ...] = OPEN_ACL
-    kind: Kind = Kind.PERSISTENT
+    kind: ZnodeKind = ZnodeKind.PERSISTENT
     ttl: int = 0
     data: Data = None
 

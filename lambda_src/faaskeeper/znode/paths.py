@@ -11,7 +11,7 @@ from faaskeeper.znode.errors import Code, ZnodeError
 ROOT = "/"
 SPECIAL_PATHS = frozenset({"/", "/zookeeper", "/zookeeper/config", "/zookeeper/quota"})
 """Cannot be deleted (DataTree.isSpecialPath)."""
-MOST_LENGTH = 400_000
+MAX_PATH_CHARACTERS = 400_000
 """Characters. The path of a znode is in its item, which takes 400 kB (DynamoDB limit)."""
 
 # Java sees a character above U+FFFF as two surrogates, which lie in the refused D800-F8FF.
@@ -28,7 +28,7 @@ def validate(path: str) -> None:
 
 def is_valid(path: str) -> bool:
     """Whether a znode could be at ``path``; where none could, there is no need to look."""
-    return len(path) <= MOST_LENGTH and not _reason_against(path)
+    return len(path) <= MAX_PATH_CHARACTERS and not _reason_against(path)
 
 
 def parent(path: str) -> str:

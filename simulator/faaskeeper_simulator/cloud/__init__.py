@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from .client import Client, Record
 from .cloud import Cloud
-from .faults import RATES, Faults, Injected, Kind, Script, Site
+from .faults import RATES, FaultKind, Faults, Injected, Script, Site
 from .lambda_ import Context, Function, FunctionFailed, Instance
 from .loop import Deadlock, Livelock, OutOfTime, SimulationError, SimulationLoop, run, running_loop
 from .process import Killed, Process
@@ -36,13 +36,13 @@ __all__ = [
     "Cloud",
     "Context",
     "Deadlock",
+    "FaultKind",
     "Faults",
     "Function",
     "FunctionFailed",
     "Injected",
     "Instance",
     "Killed",
-    "Kind",
     "Livelock",
     "OutOfTime",
     "Process",

@@ -18,7 +18,7 @@ from faaskeeper.blocks.aws import Response
 from faaskeeper.blocks.errors import AwsError, CancellationReason, Throttled, TransactionCancelled, Unavailable
 
 from . import latency, shapes
-from .faults import Faults, Injected, Kind
+from .faults import FaultKind, Faults, Injected
 from .loop import SimulationLoop
 from .process import Killed, Process
 from .service import At, Service
@@ -150,21 +150,21 @@ class _Call:
             return
         if fault is not None:
             kind = fault.kind
-            if kind is Kind.KILL_BEFORE:
+            if kind is FaultKind.KILL_BEFORE:
                 loop.call_soon(process.kill, context=network.context)  # soon: the caller must be waiting by then
                 return
-            if kind is Kind.UNAVAILABLE:
+            if kind is FaultKind.UNAVAILABLE:
                 self._answer_at(now + self._patience(), self._unavailable("no connection"))
                 return
-            if kind is Kind.THROTTLE:
+            if kind is FaultKind.THROTTLE:
                 self._answer_at(now + travel, self._throttled())
                 return
-            if kind is Kind.LATE_EFFECT:
+            if kind is FaultKind.LATE_EFFECT:
                 self._answer_at(now + outward + self._patience(), self._unavailable("gave up"))
                 outward += fault.seconds
-            elif kind is Kind.STALL:
+            elif kind is FaultKind.STALL:
                 process.pause(fault.seconds)
-            elif kind is Kind.DELAY:
+            elif kind is FaultKind.DELAY:
                 if network.faults.share() < 0.5:
                     outward += fault.seconds
                 else:
@@ -205,14 +205,14 @@ class _Call:
         shown = outcome.code if isinstance(outcome, AwsError) else "ok"
         network.history.append(Record(when, self._process.name, self._service, self._operation, shown))
         kind = self._fault.kind if self._fault is not None else None
-        if kind is Kind.LATE_EFFECT:
+        if kind is FaultKind.LATE_EFFECT:
             return  # the caller has given up, or will have
-        if kind is Kind.KILL_AFTER:
+        if kind is FaultKind.KILL_AFTER:
             network.loop.call_at(
                 when + self._return_delay * network.faults.share(), self._process.kill, context=network.context
             )
             return
-        if kind is Kind.LOST_ANSWER:
+        if kind is FaultKind.LOST_ANSWER:
             self._answer_at(when + self._patience(), self._unavailable("no answer"))
             return
         self._answer_at(when + self._return_delay, outcome)

@@ -6,7 +6,7 @@ from typing import Final
 
 from .client import READ_TIMEOUT, Client, Network
 from .dynamodb import DynamoDb
-from .faults import Faults, Kind
+from .faults import FaultKind, Faults
 from .lambda_ import Instance, Lambda
 from .limits import Limits
 from .loop import running_loop
@@ -59,7 +59,7 @@ class Cloud:
         stall it."""
         process = self._processes.get(name)
         if process is None or process.dead:
-            skew = self.faults.strike(Kind.CLOCK_SKEW, name)
+            skew = self.faults.strike(FaultKind.CLOCK_SKEW, name)
             sign = 1.0 if self.faults.share() < 0.5 else -1.0
             process = Process(
                 self.loop, name, mortal=mortal, clock_skew=sign * skew.seconds if skew is not None else 0.0

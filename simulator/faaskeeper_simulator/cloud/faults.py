@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """Kinds of faults. Unless said otherwise a rate is a probability per opportunity (call, message, invocation)."""
 
     # at a call
@@ -83,80 +83,80 @@ class Kind(StrEnum):
     """Per process: its wall clock is off by up to minutes."""
 
 
-RATES: Final[Mapping[Kind, float]] = {
-    Kind.THROTTLE: 0.01,
-    Kind.CONFLICT: 0.02,
-    Kind.UNAVAILABLE: 0.01,
-    Kind.LOST_ANSWER: 0.01,
-    Kind.LATE_EFFECT: 0.005,
-    Kind.DELAY: 0.02,
-    Kind.PARTIAL_BATCH: 0.02,
-    Kind.SHORT_PAGE: 0.1,
-    Kind.KILL_BEFORE: 0.005,
-    Kind.KILL_AFTER: 0.005,
-    Kind.STALL: 0.003,
-    Kind.TORN: 0.8,
-    Kind.SLOW_COMMIT: 0.02,
-    Kind.FEW_REASONS: 0.3,
-    Kind.STALE: 0.5,
-    Kind.DUPLICATE: 0.05,
-    Kind.LATE_MESSAGE: 0.05,
-    Kind.REORDER: 0.3,
-    Kind.SMALL_RECEIVE: 0.3,
-    Kind.COLD_START: 0.1,
-    Kind.LOST_POLL: 0.02,
-    Kind.EARLY_REDELIVERY: 0.02,
-    Kind.DOUBLE_INVOKE: 0.05,
-    Kind.LATE_SCHEDULE: 0.1,
-    Kind.CLOCK_SKEW: 1.0,
-    Kind.NEW_QUEUE: 0.3,
-    Kind.LOST_HINT: 0.1,
+RATES: Final[Mapping[FaultKind, float]] = {
+    FaultKind.THROTTLE: 0.01,
+    FaultKind.CONFLICT: 0.02,
+    FaultKind.UNAVAILABLE: 0.01,
+    FaultKind.LOST_ANSWER: 0.01,
+    FaultKind.LATE_EFFECT: 0.005,
+    FaultKind.DELAY: 0.02,
+    FaultKind.PARTIAL_BATCH: 0.02,
+    FaultKind.SHORT_PAGE: 0.1,
+    FaultKind.KILL_BEFORE: 0.005,
+    FaultKind.KILL_AFTER: 0.005,
+    FaultKind.STALL: 0.003,
+    FaultKind.TORN: 0.8,
+    FaultKind.SLOW_COMMIT: 0.02,
+    FaultKind.FEW_REASONS: 0.3,
+    FaultKind.STALE: 0.5,
+    FaultKind.DUPLICATE: 0.05,
+    FaultKind.LATE_MESSAGE: 0.05,
+    FaultKind.REORDER: 0.3,
+    FaultKind.SMALL_RECEIVE: 0.3,
+    FaultKind.COLD_START: 0.1,
+    FaultKind.LOST_POLL: 0.02,
+    FaultKind.EARLY_REDELIVERY: 0.02,
+    FaultKind.DOUBLE_INVOKE: 0.05,
+    FaultKind.LATE_SCHEDULE: 0.1,
+    FaultKind.CLOCK_SKEW: 1.0,
+    FaultKind.NEW_QUEUE: 0.3,
+    FaultKind.LOST_HINT: 0.1,
 }
 """Rates of ``Faults.all``: high, so that a schedule of some hundred calls meets several."""
 
-DURATIONS: Final[Mapping[Kind, tuple[float, float]]] = {
-    Kind.LATE_EFFECT: (0.001, 8.0),
-    Kind.DELAY: (0.01, 5.0),
-    Kind.STALL: (0.05, 120.0),
-    Kind.TORN: (0.0002, 0.02),
-    Kind.SLOW_COMMIT: (0.02, 5.0),
-    Kind.STALE: (0.0005, 2.0),
-    Kind.DUPLICATE: (0.01, 60.0),
-    Kind.LATE_MESSAGE: (0.02, 5.0),
-    Kind.EARLY_REDELIVERY: (0.001, 2.0),
-    Kind.DOUBLE_INVOKE: (0.001, 30.0),
-    Kind.LATE_SCHEDULE: (0.1, 120.0),
-    Kind.CLOCK_SKEW: (0.01, 300.0),
-    Kind.NEW_QUEUE: (0.01, 1.0),
+DURATIONS: Final[Mapping[FaultKind, tuple[float, float]]] = {
+    FaultKind.LATE_EFFECT: (0.001, 8.0),
+    FaultKind.DELAY: (0.01, 5.0),
+    FaultKind.STALL: (0.05, 120.0),
+    FaultKind.TORN: (0.0002, 0.02),
+    FaultKind.SLOW_COMMIT: (0.02, 5.0),
+    FaultKind.STALE: (0.0005, 2.0),
+    FaultKind.DUPLICATE: (0.01, 60.0),
+    FaultKind.LATE_MESSAGE: (0.02, 5.0),
+    FaultKind.EARLY_REDELIVERY: (0.001, 2.0),
+    FaultKind.DOUBLE_INVOKE: (0.001, 30.0),
+    FaultKind.LATE_SCHEDULE: (0.1, 120.0),
+    FaultKind.CLOCK_SKEW: (0.01, 300.0),
+    FaultKind.NEW_QUEUE: (0.01, 1.0),
 }
 """Shortest and longest, in seconds; drawn log-uniformly, so that every order of magnitude occurs."""
 
 ORDINARY: Final = frozenset(
     {
-        Kind.TORN,
-        Kind.STALE,
-        Kind.FEW_REASONS,
-        Kind.REORDER,
-        Kind.SMALL_RECEIVE,
-        Kind.SHORT_PAGE,
-        Kind.CLOCK_SKEW,
+        FaultKind.TORN,
+        FaultKind.STALE,
+        FaultKind.FEW_REASONS,
+        FaultKind.REORDER,
+        FaultKind.SMALL_RECEIVE,
+        FaultKind.SHORT_PAGE,
+        FaultKind.CLOCK_SKEW,
     }
 )
 """Behaviour on a good day rather than faults: not on record, as it happens all the time."""
 
 AT_CALL: Final = (
-    Kind.UNAVAILABLE,
-    Kind.THROTTLE,
-    Kind.LOST_ANSWER,
-    Kind.LATE_EFFECT,
-    Kind.DELAY,
-    Kind.KILL_BEFORE,
-    Kind.KILL_AFTER,
-    Kind.STALL,
+    FaultKind.UNAVAILABLE,
+    FaultKind.THROTTLE,
+    FaultKind.LOST_ANSWER,
+    FaultKind.LATE_EFFECT,
+    FaultKind.DELAY,
+    FaultKind.KILL_BEFORE,
+    FaultKind.KILL_AFTER,
+    FaultKind.STALL,
 )
 """Kinds drawn once per call; at most one of them strikes a call."""
 
-PROCESS_KINDS: Final = frozenset({Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.STALL})
+PROCESS_KINDS: Final = frozenset({FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER, FaultKind.STALL})
 """Kinds that strike the calling process; they apply only where ``Cloud.process(..., mortal=True)`` allows them."""
 
 
@@ -166,7 +166,7 @@ class Injected:
 
     number: int
     time: float
-    kind: Kind
+    kind: FaultKind
     where: str
     seconds: float = 0.0
 
@@ -187,7 +187,7 @@ class Site(NamedTuple):
         return f"{self.process} {self.service}.{self.operation} no. {self.number}"
 
 
-Script: TypeAlias = Callable[[Site], Kind | tuple[Kind, float] | None]
+Script: TypeAlias = Callable[[Site], FaultKind | tuple[FaultKind, float] | None]
 """Decides the fault of a call, perhaps with its length in seconds, for a test of one certain interleaving."""
 
 
@@ -197,7 +197,7 @@ class Faults:
     ``active`` can be set to False so that a run ends in calm: nothing is injected from then on.
     """
 
-    def __init__(self, seed: int | str, rates: Mapping[Kind, float], *, skip: Iterable[int] = ()) -> None:
+    def __init__(self, seed: int | str, rates: Mapping[FaultKind, float], *, skip: Iterable[int] = ()) -> None:
         self.seed = seed
         self.rates = dict(rates)
         self.skip = frozenset(skip)
@@ -209,7 +209,7 @@ class Faults:
         self._random = random.Random(f"{seed}/faults")
         self._clock: Callable[[], float] = lambda: 0.0
         self._number = 0
-        self._bounds: dict[bool, list[tuple[float, Kind]]] = {
+        self._bounds: dict[bool, list[tuple[float, FaultKind]]] = {
             mortal: _cumulated(self.rates, mortal=mortal) for mortal in (False, True)
         }
 
@@ -227,18 +227,18 @@ class Faults:
     def swarm(cls, seed: int | str, *, skip: Iterable[int] = ()) -> Faults:
         """A random choice of kinds at random rates: schedules differ more from each other than with ``all``."""
         chance = random.Random(f"{seed}/swarm")
-        rates: dict[Kind, float] = {}
+        rates: dict[FaultKind, float] = {}
         for kind, rate in RATES.items():
             if chance.random() < 0.5:
                 rates[kind] = min(1.0, rate * 10 ** chance.uniform(-1.0, 0.7))
         return cls(seed, rates, skip=skip)
 
     @classmethod
-    def only(cls, seed: int | str, *kinds: Kind, rate: float | None = None) -> Faults:
+    def only(cls, seed: int | str, *kinds: FaultKind, rate: float | None = None) -> Faults:
         """These kinds alone, at ``rate`` or at their usual rates."""
         return cls(seed, {kind: RATES[kind] if rate is None else rate for kind in kinds})
 
-    def without(self, *kinds: Kind) -> Faults:
+    def without(self, *kinds: FaultKind) -> Faults:
         """The same policy from the start, with some kinds switched off."""
         rates = {kind: rate for kind, rate in self.rates.items() if kind not in kinds}
         return Faults(self.seed, rates, skip=self.skip)
@@ -269,18 +269,18 @@ class Faults:
         kind = next(kind for bound, kind in bounds if share < bound)
         return self._inject(kind, str(Site(*call, self._calls[call])))
 
-    def happens(self, kind: Kind, where: Callable[[], str] | str) -> bool:
+    def happens(self, kind: FaultKind, where: Callable[[], str] | str) -> bool:
         """Whether a fault of this kind strikes here; if so it is on record."""
         return self.strike(kind, where) is not None
 
-    def strike(self, kind: Kind, where: Callable[[], str] | str) -> Injected | None:
+    def strike(self, kind: FaultKind, where: Callable[[], str] | str) -> Injected | None:
         """Like ``happens``, with the fault's record."""
         rate = self.rates.get(kind)
         if not rate or not self.active or self._random.random() >= rate:
             return None
         return self._inject(kind, where if isinstance(where, str) else where())
 
-    def duration(self, kind: Kind) -> float:
+    def duration(self, kind: FaultKind) -> float:
         """Seconds, drawn for this kind."""
         shortest, longest = DURATIONS[kind]
         return shortest * (longest / shortest) ** self._random.random()
@@ -293,7 +293,7 @@ class Faults:
         """The trace, one fault a line."""
         return "\n".join(str(fault) for fault in self.trace)
 
-    def _inject(self, kind: Kind, where: str, seconds: float | None = None) -> Injected | None:
+    def _inject(self, kind: FaultKind, where: str, seconds: float | None = None) -> Injected | None:
         if seconds is None:
             seconds = self.duration(kind) if kind in DURATIONS else 0.0
         if kind in ORDINARY:
@@ -306,8 +306,8 @@ class Faults:
         return fault
 
 
-def _cumulated(rates: Mapping[Kind, float], *, mortal: bool) -> list[tuple[float, Kind]]:
-    bounds: list[tuple[float, Kind]] = []
+def _cumulated(rates: Mapping[FaultKind, float], *, mortal: bool) -> list[tuple[float, FaultKind]]:
+    bounds: list[tuple[float, FaultKind]] = []
     total = 0.0
     for kind in AT_CALL:
         if kind in rates and (mortal or kind not in PROCESS_KINDS):

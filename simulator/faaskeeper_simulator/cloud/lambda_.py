@@ -13,7 +13,7 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError, NotFound, Throttled
 
 from . import latency
-from .faults import Faults, Kind
+from .faults import FaultKind, Faults
 from .loop import SimulationLoop
 from .process import Process
 from .service import EPOCH, Answer
@@ -180,7 +180,7 @@ class Lambda:
         room = len(function.instances) - len(idle) < function.concurrency
         if not room:
             raise Throttled("lambda", "invoke", "TooManyRequestsException", f"{function.name} at its concurrency limit")
-        if idle and not self.faults.happens(Kind.COLD_START, function.name):
+        if idle and not self.faults.happens(FaultKind.COLD_START, function.name):
             return self.chance.choice(idle), delay
         function.started += 1
         instance = self.make_instance(f"{function.name}-{function.started}")
@@ -233,7 +233,7 @@ class Lambda:
     def invoke_later(self, name: str, event: Any, *, delay: float = 0.0) -> None:
         """Asynchronous invocation: at least once, twice again after failures."""
         self._spawn(self._invoke_with_retries(name, event, delay))
-        doubled = self.faults.strike(Kind.DOUBLE_INVOKE, name)
+        doubled = self.faults.strike(FaultKind.DOUBLE_INVOKE, name)
         if doubled is not None:
             self._spawn(self._invoke_with_retries(name, event, delay + doubled.seconds))
 
@@ -262,7 +262,7 @@ class Lambda:
         due = self.loop.time() + every * self.chance.random()
         while True:
             await asyncio.sleep(max(0.0, due - self.loop.time()))
-            late = self.faults.strike(Kind.LATE_SCHEDULE, name)
+            late = self.faults.strike(FaultKind.LATE_SCHEDULE, name)
             event: dict[str, Any] = {
                 "source": "aws.events",
                 "detail-type": "Scheduled Event",

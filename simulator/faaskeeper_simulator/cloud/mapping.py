@@ -10,7 +10,7 @@ from typing import Any
 from faaskeeper.blocks.errors import AwsError, Throttled
 
 from . import latency
-from .faults import Faults, Kind
+from .faults import FaultKind, Faults
 from .lambda_ import FunctionFailed, Lambda
 from .loop import SimulationLoop
 from .queues import FifoQueue, Message, Queue
@@ -58,13 +58,13 @@ class Mapping:
                 return  # the queue was deleted
             receipts = [message.receipt for message in messages]
             await asyncio.sleep(delivery.at(self.functions.chance.random()))
-            if not self.faults.happens(Kind.LOST_POLL, self.queue.name):
+            if not self.faults.happens(FaultKind.LOST_POLL, self.queue.name):
                 await self._handle(messages, receipts)
 
     async def _handle(self, messages: list[Message], receipts: list[str]) -> None:
         records = [_record(self.queue, message, receipt) for message, receipt in zip(messages, receipts, strict=True)]
         self.batches.append(tuple(message.id for message in messages))
-        early = self.faults.strike(Kind.EARLY_REDELIVERY, self.queue.name)
+        early = self.faults.strike(FaultKind.EARLY_REDELIVERY, self.queue.name)
         if early is not None:
             self.loop.call_later(early.seconds, self._release, receipts)
         try:
@@ -72,7 +72,7 @@ class Mapping:
         except (FunctionFailed, Throttled):
             return  # the messages come back when their visibility timeout ends
         failed = self._failed(result, messages)
-        if self.faults.happens(Kind.LOST_POLL, lambda: f"{self.queue.name}, the deletion"):
+        if self.faults.happens(FaultKind.LOST_POLL, lambda: f"{self.queue.name}, the deletion"):
             return
         await asyncio.sleep(latency.SQS.at(self.functions.chance.random()))
         for message, receipt in zip(messages, receipts, strict=True):

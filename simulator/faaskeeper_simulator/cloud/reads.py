@@ -17,7 +17,7 @@ from faaskeeper.blocks.errors import AwsError, Throttled
 from . import expressions
 from .evaluate import InvalidExpression, project
 from .expressions import KeyPart, ParsedCondition, ParsedProjection
-from .faults import Kind
+from .faults import FaultKind
 from .store import Store, check_placeholders, placeholders, refuse_unknown, validating
 from .tables import Cell, InvalidKey, Key, KeyAttribute, Table, Version
 from .values import Item, Value, comparable, copy_item, kind
@@ -86,9 +86,9 @@ def _view(store: Store, operation: str, sent: float, *, consistent: bool) -> Vie
     now = store.now
     earliest = now
     if not consistent:
-        stale = store.faults.strike(Kind.STALE, operation)
+        stale = store.faults.strike(FaultKind.STALE, operation)
         earliest = now - stale.seconds if stale is not None else now
-    elif store.faults.happens(Kind.TORN, operation):
+    elif store.faults.happens(FaultKind.TORN, operation):
         earliest = sent
     if earliest == now:
         return lambda cell: cell.at(now)
@@ -143,7 +143,7 @@ def batch_get(store: Store, operation: str, parameters: Mapping[str, Any], sent:
         if (
             read + version.size > _BATCH_BYTES
             or not store.admits_read(lookup.table, lookup.key[0], version.size)
-            or store.faults.happens(Kind.PARTIAL_BATCH, lambda lookup=lookup: f"{operation} {lookup.key}")
+            or store.faults.happens(FaultKind.PARTIAL_BATCH, lambda lookup=lookup: f"{operation} {lookup.key}")
         ):
             unprocessed.setdefault(name, {**shared, "Keys": []})["Keys"].append(key)
             continue
@@ -230,7 +230,7 @@ def _page(
     """The answer, and the bytes it took to read."""
     view = _view(store, operation, sent, consistent=paging.consistent)
     limit = paging.limit
-    if store.faults.happens(Kind.SHORT_PAGE, operation):
+    if store.faults.happens(FaultKind.SHORT_PAGE, operation):
         limit = min(limit or 100, 1 + int(8 * store.faults.share()))
     items: list[Item] = []
     scanned = matched = size = 0

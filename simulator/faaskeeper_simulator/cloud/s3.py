@@ -11,7 +11,7 @@ from typing import Any
 from faaskeeper.blocks.aws import Response
 from faaskeeper.blocks.errors import AwsError, ConditionFailed, NotFound
 
-from .faults import Faults, Kind
+from .faults import FaultKind, Faults
 from .loop import SimulationLoop
 from .service import EPOCH, Answer
 from .usage import Usage
@@ -91,7 +91,7 @@ class S3:
         response: Response = {"Deleted": [], "Errors": []}
         for entry in wanted:
             key = entry["Key"]
-            if self.faults.happens(Kind.PARTIAL_BATCH, lambda key=key: f"s3 {operation} {key}"):
+            if self.faults.happens(FaultKind.PARTIAL_BATCH, lambda key=key: f"s3 {operation} {key}"):
                 response["Errors"].append({"Key": key, "Code": "InternalError", "Message": "this entry failed"})
                 continue
             bucket.pop(key, None)
@@ -103,7 +103,7 @@ class S3:
         after = max(parameters.get("ContinuationToken", ""), parameters.get("StartAfter", ""))
         keys = sorted((key for key in bucket if key.startswith(prefix) and key > after), key=lambda key: key.encode())
         limit = min(1000, parameters.get("MaxKeys", 1000))
-        if self.faults.happens(Kind.SHORT_PAGE, operation):
+        if self.faults.happens(FaultKind.SHORT_PAGE, operation):
             limit = min(limit, 1 + int(8 * self.faults.share()))
         page = keys[:limit]
         response: Response = {

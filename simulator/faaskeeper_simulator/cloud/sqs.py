@@ -15,7 +15,7 @@ from typing import Any, Final
 from faaskeeper.blocks.aws import Response
 from faaskeeper.blocks.errors import AwsError, NotFound, Throttled
 
-from .faults import Faults, Kind
+from .faults import FaultKind, Faults
 from .limits import FIFO_CALLS, Limits
 from .loop import SimulationLoop
 from .queues import NEVER, FifoQueue, Message, Queue, Settings, StandardQueue
@@ -116,7 +116,7 @@ class Sqs:
             else StandardQueue(name, settings, self.loop.time())
         )
         queue.tags.update(parameters.get("tags", {}))
-        new = self.faults.strike(Kind.NEW_QUEUE, name)
+        new = self.faults.strike(FaultKind.NEW_QUEUE, name)
         if new is not None:
             queue.known_from = self.loop.time() + new.seconds
         self._configure(operation, queue, attributes)
@@ -253,18 +253,18 @@ class Sqs:
             raise invalid("sqs", operation, f"DelaySeconds {delay} is not in 0 to 900")
         visible_at = now + (queue.settings.delay if delay is None else delay)
         fifo = isinstance(queue, FifoQueue)
-        late = self.faults.strike(Kind.LATE_MESSAGE, lambda: f"{queue.name} {body[:40]}")
+        late = self.faults.strike(FaultKind.LATE_MESSAGE, lambda: f"{queue.name} {body[:40]}")
         if late is not None:
             visible_at += late.seconds if fifo or not delay else late.seconds * 12
         message = Message(
             self._name(), body, dict(parameters.get("MessageAttributes", {})), now, visible_at, group, deduplication_id
         )
-        may_lose = Kind.LOST_HINT in self.faults.rates and not fifo and self.expendable(queue.name, body)
-        if may_lose and self.faults.happens(Kind.LOST_HINT, queue.name):
+        may_lose = FaultKind.LOST_HINT in self.faults.rates and not fifo and self.expendable(queue.name, body)
+        if may_lose and self.faults.happens(FaultKind.LOST_HINT, queue.name):
             return message
         accepted = queue.add(message)
         if not fifo:
-            doubled = self.faults.strike(Kind.DUPLICATE, lambda: f"{queue.name} {body[:40]}")
+            doubled = self.faults.strike(FaultKind.DUPLICATE, lambda: f"{queue.name} {body[:40]}")
             if doubled is not None:
                 queue.add(Message(message.id, body, message.attributes, now, visible_at + doubled.seconds, group))
         return accepted
@@ -327,10 +327,10 @@ class Sqs:
         self._settle(queue)
 
     def _deliver(self, queue: Queue, messages: list[Message], wait: Wait, now: float) -> list[Message]:
-        if not isinstance(queue, FifoQueue) and self.faults.happens(Kind.REORDER, queue.name):
+        if not isinstance(queue, FifoQueue) and self.faults.happens(FaultKind.REORDER, queue.name):
             self.chance.shuffle(messages)
         count = min(wait.limit, len(messages))
-        if count > 1 and self.faults.happens(Kind.SMALL_RECEIVE, queue.name):
+        if count > 1 and self.faults.happens(FaultKind.SMALL_RECEIVE, queue.name):
             count = self.chance.randint(1, count)
         chosen: list[Message] = []
         for message in messages[:count]:
@@ -457,7 +457,7 @@ class Sqs:
         response: Response = {"Successful": [], "Failed": []}
         for entry in entries:
             try:
-                if self.faults.happens(Kind.PARTIAL_BATCH, lambda entry=entry: f"sqs {operation} {entry['Id']}"):
+                if self.faults.happens(FaultKind.PARTIAL_BATCH, lambda entry=entry: f"sqs {operation} {entry['Id']}"):
                     raise AwsError("sqs", operation, "InternalError", "this entry failed")
                 response["Successful"].append({"Id": entry["Id"], **action(entry)})
             except AwsError as error:

@@ -16,7 +16,7 @@ from faaskeeper.blocks.aws import Response
 from faaskeeper.blocks.errors import AwsError, CancellationReason, TransactionCancelled, Unavailable
 
 from .evaluate import InvalidExpression
-from .faults import Kind
+from .faults import FaultKind
 from .reads import Lookup
 from .service import At, Committed
 from .store import Store, refuse_unknown
@@ -86,7 +86,7 @@ class Transactions:
             conflict
             if lookup.cell.busy_until > first_read
             or lookup.cell.newest.since > first_read
-            or store.faults.happens(Kind.CONFLICT, lambda lookup=lookup: f"{operation} {lookup.key}")
+            or store.faults.happens(FaultKind.CONFLICT, lambda lookup=lookup: f"{operation} {lookup.key}")
             else _FINE
             for lookup in lookups
         ]
@@ -129,7 +129,7 @@ class Transactions:
         store = self.store
         reasons = [self._vote(action) for action in actions]
         failed = [index for index, reason in enumerate(reasons) if reason is not _FINE]
-        if len(failed) > 1 and store.faults.happens(Kind.FEW_REASONS, "transact_write_items"):
+        if len(failed) > 1 and store.faults.happens(FaultKind.FEW_REASONS, "transact_write_items"):
             named = store.random.choice(failed)
             reasons = [reason if index == named else _FINE for index, reason in enumerate(reasons)]
         return reasons
@@ -137,7 +137,7 @@ class Transactions:
     def _vote(self, action: Action) -> CancellationReason:
         store = self.store
         if action.cell.busy_until > store.now or store.faults.happens(
-            Kind.CONFLICT, lambda: f"transact_write_items {action.table.name} {action.key}"
+            FaultKind.CONFLICT, lambda: f"transact_write_items {action.table.name} {action.key}"
         ):
             return CancellationReason("TransactionConflict")
         old = action.cell.newest.item
@@ -164,8 +164,8 @@ class Transactions:
     def _commit(self, actions: list[Action], commit: float) -> tuple[float, float]:
         """When the last item is free, and when the last write is visible."""
         store = self.store
-        slow = store.faults.strike(Kind.SLOW_COMMIT, "transact_write_items") or store.faults.strike(
-            Kind.TORN, "transact_write_items"
+        slow = store.faults.strike(FaultKind.SLOW_COMMIT, "transact_write_items") or store.faults.strike(
+            FaultKind.TORN, "transact_write_items"
         )
         spread = slow.seconds if slow is not None else 0.0
         complete = all_visible = commit

@@ -10,7 +10,7 @@ from faaskeeper.blocks.errors import AwsError, ConditionFailed, Conflict, Thrott
 
 from . import expressions
 from .evaluate import InvalidExpression, project
-from .faults import Kind
+from .faults import FaultKind
 from .store import Store, check_placeholders, placeholders, refuse_unknown, validating
 from .tables import Cell, Table, Version
 from .values import MAX_ITEM_SIZE, InvalidValue, Item, copy_item, item_size, stored_item
@@ -116,7 +116,7 @@ def write(store: Store, operation: str, parameters: Mapping[str, Any]) -> Respon
         raise AwsError("dynamodb", operation, "ValidationException", f"Return values set to invalid value: {returned}")
     action = Action(store, operation, kind, parameters)
     cell = action.cell
-    if cell.busy_until > store.now or store.faults.happens(Kind.CONFLICT, lambda: f"{operation} {action.key}"):
+    if cell.busy_until > store.now or store.faults.happens(FaultKind.CONFLICT, lambda: f"{operation} {action.key}"):
         raise Conflict("dynamodb", operation, "TransactionConflictException", "Transaction is ongoing for the item")
     old = cell.newest
     with validating(operation):
@@ -181,7 +181,7 @@ def batch_write(store: Store, operation: str, parameters: Mapping[str, Any]) -> 
     unprocessed: dict[str, list[dict[str, Any]]] = {}
     for table, entry, action in requests:
         if action.cell.busy_until > store.now or store.faults.happens(
-            Kind.PARTIAL_BATCH, lambda action=action: f"{operation} {action.key}"
+            FaultKind.PARTIAL_BATCH, lambda action=action: f"{operation} {action.key}"
         ):
             unprocessed.setdefault(table, []).append(entry)
             continue

@@ -28,7 +28,7 @@ TIMEOUT = 10
 """Of the requests queue and of the sequencer in every tier, in seconds."""
 WORKER_TIMEOUT = 60
 REPLIES = "replies-"
-MOST_TIMER_RECEIVES = 20
+MAX_TIMER_RECEIVES = 20
 _TRUSTED = "TRUSTED_SENDERS"
 _FUNCTION_TIMEOUT = inspect.signature(runtime.aws).parameters["timeout"].default
 
@@ -69,7 +69,7 @@ class Deployment:
         await self._queue("dead-letters")
         await self._queue("requests.fifo", FifoQueue="true", VisibilityTimeout=str(VISIBILITY))
         redrive = {
-            "maxReceiveCount": MOST_TIMER_RECEIVES,
+            "maxReceiveCount": MAX_TIMER_RECEIVES,
             "deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead-letters",
         }
         await self._queue("timers", VisibilityTimeout=str(WORKER_TIMEOUT), RedrivePolicy=json.dumps(redrive))

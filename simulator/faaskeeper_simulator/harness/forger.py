@@ -25,7 +25,7 @@ from faaskeeper_simulator.harness.client import Client
 from faaskeeper_simulator.workloads.base import create
 
 _MEAN_INTERVAL = 1.0
-_MOST_EPOCH = 4
+_MAX_EPOCH = 4
 
 
 class Forger:
@@ -52,7 +52,7 @@ class Forger:
 
     def _operation(self, victim: Client) -> Operation:
         path = f"{self._root}/{self._chance.randrange(3)}"
-        epoch = self._chance.randint(1, _MOST_EPOCH)
+        epoch = self._chance.randint(1, _MAX_EPOCH)
         choices: Sequence[Operation] = (
             SetData(path, b"forged"),
             Delete(path),
@@ -67,7 +67,7 @@ class Forger:
     async def _send(self, session: int, operation: Operation) -> None:
         number = next(self._numbers)
         password = self._chance.choice((b"", bytes(16), b"guess"))
-        principal = Principal(session, self._chance.randint(0, _MOST_EPOCH), password)
+        principal = Principal(session, self._chance.randint(0, _MAX_EPOCH), password)
         body = encode_requests(RequestMessage("forger", (Request(principal, number, operation),)))
         await self._aws.call(
             "sqs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from faaskeeper_simulator.cloud import Faults, Kind
+from faaskeeper_simulator.cloud import FaultKind, Faults
 from faaskeeper_simulator.harness.chaos import Chaos
 from faaskeeper_simulator.workloads.catalog import CATALOG
 
@@ -23,7 +23,7 @@ class Plan:
     clients: int = 3
     operations: int = 20
     timeouts: tuple[int, ...] = (4000, 10_000, 20_000)
-    rates: tuple[tuple[Kind, float], ...] = ()
+    rates: tuple[tuple[FaultKind, float], ...] = ()
     chaos: tuple[Chaos, ...] = ()
     pace: float = 4.0
     """Mean seconds from one trouble to the next (``chaos``)."""

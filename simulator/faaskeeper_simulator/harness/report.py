@@ -9,21 +9,21 @@ from faaskeeper_simulator.harness.history import Call, Notification
 from faaskeeper_simulator.harness.world import Run
 
 _BEFORE, _AFTER = 4.0, 0.5
-_MOST_LINES = 150
-_MOST_VIOLATIONS = 5
+_MAX_LINES = 150
+_MAX_VIOLATIONS = 5
 
 
 def report(run: Run, violations: Sequence[Violation]) -> str:
     plan = run.plan
     lines = [
         f"seed {plan.seed}: {len(violations)} violations; {plan}",
-        *(str(violation) for violation in violations[:_MOST_VIOLATIONS]),
+        *(str(violation) for violation in violations[:_MAX_VIOLATIONS]),
     ]
     time = next((violation.time for violation in violations if violation.time is not None), None)
     if time is not None:
         lines.append(f"--- from {time - _BEFORE:.3f} to {time + _AFTER:.3f} s")
         found = [line for when, line in sorted(_timed(run)) if time - _BEFORE <= when <= time + _AFTER]
-        lines += found[-_MOST_LINES:]
+        lines += found[-_MAX_LINES:]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from faaskeeper_simulator.mutants import MUTANTS
 
 README = Path(__file__).with_name("README.md")
-MOST_SEEDS = 100
+MAX_SEEDS = 100
 _HEAD = """# Mutants
 
 Ways to break the system, each by one small piece of the real code, by which the checker is tested
@@ -38,7 +38,7 @@ def main() -> int:
     missed: list[str] = []
     for mutant in MUTANTS.values():
         began = time.process_time()
-        for seed in range(MOST_SEEDS):
+        for seed in range(MAX_SEEDS):
             violations = mutant.caught(seed)
             if violations:
                 rows.append(f"| {mutant.name} | {mutant.rule} | {seed} | {violations[0].rule} | {mutant.found} |")

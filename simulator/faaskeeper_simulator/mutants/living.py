@@ -23,12 +23,12 @@ from faaskeeper_client.gateway.connection import Connection
 from faaskeeper_client.gateway.liveness import Liveness
 from faaskeeper_client.gateway.outbox import Outbox
 from faaskeeper_client.gateway.sessions import Sessions
-from faaskeeper_simulator.cloud import Kind
+from faaskeeper_simulator.cloud import FaultKind
 from faaskeeper_simulator.harness.chaos import Chaos
 from faaskeeper_simulator.mutants.registry import mutant, schedules
 
 _GATEWAYS = (Chaos.GATEWAY_PAUSE, Chaos.GATEWAY_CUT, Chaos.GATEWAY_KILL)
-_LOSSES = (Kind.LOST_ANSWER, Kind.LATE_EFFECT, Kind.UNAVAILABLE, Kind.DELAY)
+_LOSSES = (FaultKind.LOST_ANSWER, FaultKind.LATE_EFFECT, FaultKind.UNAVAILABLE, FaultKind.DELAY)
 _SHORT = (4000,)
 
 
@@ -45,7 +45,8 @@ def two_sends_under_way() -> Iterator[None]:
 
 
 @mutant(
-    "No SendMessageBatch: its entries can fail one by one", schedules("moves", kinds=(Kind.PARTIAL_BATCH,), rate=10)
+    "No SendMessageBatch: its entries can fail one by one",
+    schedules("moves", kinds=(FaultKind.PARTIAL_BATCH,), rate=10),
 )
 def requests_go_in_batches() -> Iterator[None]:
     async def send(self: Outbox, taken: list[Any], body: str) -> None:
@@ -92,7 +93,7 @@ def a_retry_is_another_message() -> Iterator[None]:
         yield
 
 
-@mutant("Nothing is sent behind a request that was lost", schedules("moves", kinds=(Kind.THROTTLE,), rate=30))
+@mutant("Nothing is sent behind a request that was lost", schedules("moves", kinds=(FaultKind.THROTTLE,), rate=30))
 def requests_overtake_a_lost_one() -> Iterator[None]:
     with (
         patch.object(outbox, "_connection", lambda sent: (sent.request.number, 0)),
@@ -141,7 +142,7 @@ def timers_compare_nothing() -> Iterator[None]:
     "A timer comes due whose number has not been written yet",
     schedules(
         "membership",
-        kinds=(Kind.STALL,),
+        kinds=(FaultKind.STALL,),
         rate=12,
         chaos=(Chaos.GATEWAY_KILL, Chaos.CLIENT_KILL),
         timeouts=_SHORT,
@@ -199,7 +200,7 @@ def sessions_expire_before_their_gateway_is_dead() -> Iterator[None]:
     "Nobody attaches to a gateway that is dead",
     schedules(
         "membership",
-        kinds=(Kind.KILL_BEFORE, Kind.KILL_AFTER),
+        kinds=(FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER),
         rate=4,
         chaos=(Chaos.GATEWAY_PAUSE, Chaos.GATEWAY_KILL, Chaos.CLIENT_KILL, Chaos.CLIENT_MOVE),
         timeouts=_SHORT,
@@ -230,7 +231,7 @@ def pings_do_not_count() -> Iterator[None]:
     schedules(
         "moves",
         "membership",
-        kinds=(Kind.LATE_MESSAGE, Kind.DELAY),
+        kinds=(FaultKind.LATE_MESSAGE, FaultKind.DELAY),
         rate=3,
         chaos=(Chaos.CLIENT_KILL, Chaos.CLIENT_MOVE),
         timeouts=_SHORT,

@@ -16,13 +16,19 @@ from faaskeeper.storage import commit
 from faaskeeper.storage.ledger import Head
 from faaskeeper.storage.znodes import NodeItem
 from faaskeeper_client.gateway.gateway import Gateway
-from faaskeeper_simulator.cloud import Kind
+from faaskeeper_simulator.cloud import FaultKind
 from faaskeeper_simulator.mutants.registry import mutant, schedules
 
-_TWO_INSTANCES = (Kind.EARLY_REDELIVERY, Kind.STALL, Kind.LOST_POLL, Kind.DELAY, Kind.SMALL_RECEIVE)
-_DEATHS = (Kind.KILL_BEFORE, Kind.KILL_AFTER)
-_LOSSES = (Kind.LOST_ANSWER, Kind.LATE_EFFECT, Kind.UNAVAILABLE)
-_VISIBILITY = (Kind.TORN, Kind.SLOW_COMMIT)
+_TWO_INSTANCES = (
+    FaultKind.EARLY_REDELIVERY,
+    FaultKind.STALL,
+    FaultKind.LOST_POLL,
+    FaultKind.DELAY,
+    FaultKind.SMALL_RECEIVE,
+)
+_DEATHS = (FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER)
+_LOSSES = (FaultKind.LOST_ANSWER, FaultKind.LATE_EFFECT, FaultKind.UNAVAILABLE)
+_VISIBILITY = (FaultKind.TORN, FaultKind.SLOW_COMMIT)
 
 
 @mutant("Two sequencers can never both commit from one state", schedules(kinds=_TWO_INSTANCES, rate=4))
@@ -58,7 +64,7 @@ def the_watermark_is_ignored() -> Iterator[None]:
         yield
 
 
-@mutant("The watermark counts operations, not messages", schedules("moves", kinds=(Kind.SMALL_RECEIVE,)))
+@mutant("The watermark counts operations, not messages", schedules("moves", kinds=(FaultKind.SMALL_RECEIVE,)))
 def the_watermark_has_no_index() -> Iterator[None]:
     with patch.object(function, "Position", lambda number, index: Position(number, 0)):
         yield
@@ -94,7 +100,9 @@ def nothing_is_answered_without_a_look() -> Iterator[None]:
 
 @mutant(
     "Nobody commits before it knows the previous transaction to be complete",
-    schedules("moves", "registers", kinds=(Kind.COLD_START, Kind.EARLY_REDELIVERY, Kind.SLOW_COMMIT), rate=10),
+    schedules(
+        "moves", "registers", kinds=(FaultKind.COLD_START, FaultKind.EARLY_REDELIVERY, FaultKind.SLOW_COMMIT), rate=10
+    ),
 )
 def a_cold_start_trusts_the_head() -> Iterator[None]:
     real = sequencer.confirm_complete
@@ -108,7 +116,7 @@ def a_cold_start_trusts_the_head() -> Iterator[None]:
 
 @mutant(
     "A commit whose answer is lost is settled by rereading the head",
-    schedules(kinds=(Kind.UNAVAILABLE,), rate=20, timeouts=(40_000,)),
+    schedules(kinds=(FaultKind.UNAVAILABLE,), rate=20, timeouts=(40_000,)),
 )
 def a_lost_answer_means_success() -> Iterator[None]:
     real = Sequencer._write
@@ -129,7 +137,7 @@ def a_lost_answer_means_success() -> Iterator[None]:
 
 @mutant(
     "A redelivery sends outcomes again, and what does not come all the same is looked for",
-    schedules(kinds=(Kind.KILL_AFTER,), rate=8, timeouts=(40_000,)),
+    schedules(kinds=(FaultKind.KILL_AFTER,), rate=8, timeouts=(40_000,)),
 )
 def covered_requests_are_not_answered() -> Iterator[None]:
     async def nothing(self: Sequencer, head: Head, covered: Any) -> None:
@@ -178,7 +186,7 @@ def assumed_names_are_not_verified() -> Iterator[None]:
 
 @mutant(
     "A wrong attach epoch is SESSIONMOVED",
-    schedules("moves", kinds=(Kind.DELAY,), rate=5, gateways=3, clients=5),
+    schedules("moves", kinds=(FaultKind.DELAY,), rate=5, gateways=3, clients=5),
 )
 def the_epoch_is_ignored() -> Iterator[None]:
     real = batch.admit
@@ -207,7 +215,7 @@ def the_password_is_ignored() -> Iterator[None]:
     schedules(
         "watchers",
         "registers",
-        kinds=(Kind.EARLY_REDELIVERY, Kind.DELAY, Kind.SMALL_RECEIVE),
+        kinds=(FaultKind.EARLY_REDELIVERY, FaultKind.DELAY, FaultKind.SMALL_RECEIVE),
         rate=10,
         clients=6,
         operations=20,

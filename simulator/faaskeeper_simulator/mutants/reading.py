@@ -10,10 +10,10 @@ from faaskeeper.storage import znodes
 from faaskeeper.storage.znodes import NodeItem
 from faaskeeper_client.gateway import reads
 from faaskeeper_client.gateway.connection import Connection
-from faaskeeper_simulator.cloud import Kind
+from faaskeeper_simulator.cloud import FaultKind
 from faaskeeper_simulator.mutants.registry import mutant, schedules
 
-_VISIBILITY = (Kind.TORN, Kind.SLOW_COMMIT, Kind.SHORT_PAGE, Kind.DELAY)
+_VISIBILITY = (FaultKind.TORN, FaultKind.SLOW_COMMIT, FaultKind.SHORT_PAGE, FaultKind.DELAY)
 
 
 @mutant(

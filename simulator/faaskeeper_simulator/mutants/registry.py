@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from faaskeeper_simulator.checker import Violation, check
-from faaskeeper_simulator.cloud import RATES, Kind
+from faaskeeper_simulator.cloud import RATES, FaultKind
 from faaskeeper_simulator.harness.chaos import Chaos
 from faaskeeper_simulator.harness.plan import Plan
 from faaskeeper_simulator.harness.world import execute
@@ -54,7 +54,7 @@ def mutant(
 
 def schedules(
     *workloads: str,
-    kinds: tuple[Kind, ...] = (),
+    kinds: tuple[FaultKind, ...] = (),
     rate: float = 1.0,
     chaos: tuple[Chaos, ...] = (),
     timeouts: tuple[int, ...] = (4000, 10_000, 20_000),

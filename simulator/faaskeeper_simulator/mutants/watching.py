@@ -17,17 +17,17 @@ from faaskeeper_client.gateway.connection import Connection
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.observer import Observer
 from faaskeeper_client.gateway.reads import Reader
-from faaskeeper_client.gateway.watches import Kind, Registration, Watches
-from faaskeeper_simulator.cloud import Kind as Fault
+from faaskeeper_client.gateway.watches import Registration, Watches, WatchKind
+from faaskeeper_simulator.cloud import FaultKind
 from faaskeeper_simulator.harness.chaos import Chaos
 from faaskeeper_simulator.mutants.registry import mutant, schedules
 
-_SLOW = (Fault.DELAY, Fault.LATE_MESSAGE, Fault.SLOW_COMMIT, Fault.TORN, Fault.REORDER)
+_SLOW = (FaultKind.DELAY, FaultKind.LATE_MESSAGE, FaultKind.SLOW_COMMIT, FaultKind.TORN, FaultKind.REORDER)
 
 
 @mutant(
     "A watch set loaded empty must still be empty",
-    schedules("ready", "large", kinds=(Fault.DELAY,), rate=5, gateways=3, clients=6),
+    schedules("ready", "large", kinds=(FaultKind.DELAY,), rate=5, gateways=3, clients=6),
 )
 def registrations_do_not_stop_a_commit() -> Iterator[None]:
     real = commit._Writer.node
@@ -74,7 +74,7 @@ def watches_fire_for_what_was_seen() -> Iterator[None]:
 
 @mutant("A watch counts from before storage is asked", schedules(kinds=_SLOW, rate=4, clients=6))
 def registrations_begin_when_they_end() -> Iterator[None]:
-    def begin(self: Watches, kind: Kind, path: str, watcher: Any) -> Registration:
+    def begin(self: Watches, kind: WatchKind, path: str, watcher: Any) -> Registration:
         return Registration(kind, path, watcher)
 
     with patch.object(Watches, "begin", begin):
@@ -85,9 +85,9 @@ def registrations_begin_when_they_end() -> Iterator[None]:
 def events_do_not_wait_for_the_reply() -> Iterator[None]:
     real = Watches.begin
 
-    def begin(self: Watches, kind: Kind, path: str, watcher: Any) -> Registration:
+    def begin(self: Watches, kind: WatchKind, path: str, watcher: Any) -> Registration:
         registration = real(self, kind, path, watcher)
-        if kind in (Kind.PERSISTENT, Kind.RECURSIVE):
+        if kind in (WatchKind.PERSISTENT, WatchKind.RECURSIVE):
             self._add(kind, path, watcher, 0)
         return registration
 
@@ -184,17 +184,17 @@ def set_watches_forgets_what_came_meanwhile() -> Iterator[None]:
 
 @mutant(
     "A recursive watch counts from when the gateway is told of the subtree",
-    schedules("watchers", kinds=(Fault.LATE_MESSAGE,), gateways=1, clients=6, rate=4),
+    schedules("watchers", kinds=(FaultKind.LATE_MESSAGE,), gateways=1, clients=6, rate=4),
     found="seed 561",
 )
 def a_second_recursive_watch_counts_too_early() -> Iterator[None]:
     real = Gateway.watch_lastingly
 
-    async def watch(self: Gateway, kind: Kind, path: str) -> int:
+    async def watch(self: Gateway, kind: WatchKind, path: str) -> int:
         before = (kind, path) in self.watches.armed
         async with self._one_by_one(kind, path):
             after = (kind, path) in self.watches.armed
-        if kind is Kind.RECURSIVE and after and not before:
+        if kind is WatchKind.RECURSIVE and after and not before:
             return 0
         return await real(self, kind, path)
 

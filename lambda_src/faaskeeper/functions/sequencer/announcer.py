@@ -25,15 +25,15 @@ from faaskeeper.znode.operations import Outcome
 
 logger = logging.getLogger(__name__)
 
-_MOST_EVENT_BYTES = 100_000
+_MAX_EVENT_BYTES = 100_000
 """Of events carried in a message; more are read from the ledger."""
-_MOST_OUTCOME_BYTES = 700_000
-"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MOST_BYTES``)."""
+_MAX_REPLY_OUTCOME_BYTES = 700_000
+"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MAX_BYTES``)."""
 _NUMBER_BYTES = 22
 """Of a request's number, with what separates it."""
-_MOST_INLINE_HINTS = 10
+_MAX_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
-_MOST_NAMED = 2000
+_MAX_NAMED = 2000
 """Gateways that the notifier is told by name: its message ends at 256 KB."""
 _KEYS_PER_BATCH = 100
 
@@ -85,13 +85,13 @@ class Announcer:
 
     async def _hint_all(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
         gateways = (await self._watching(watched.sets) | watched.gateways) - told
-        if len(gateways) > _MOST_NAMED:
+        if len(gateways) > _MAX_NAMED:
             gateways = frozenset((EVERYBODY,))
         if gateways:
             self._metrics.add("Hints", len(gateways))
         if self._notifier is None and EVERYBODY in gateways:
             gateways = await list_gateways(self._aws, self._service) - told
-        if self._notifier is None or (len(gateways) <= _MOST_INLINE_HINTS and EVERYBODY not in gateways):
+        if self._notifier is None or (len(gateways) <= _MAX_INLINE_HINTS and EVERYBODY not in gateways):
             await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
             return
         # a hint that overtook the reply would pass for all that concerns its gateway
@@ -128,18 +128,18 @@ class Announcer:
 
 
 def _fits(watched: Watched) -> bool:
-    return sum(len(json.dumps(pack_event(event))) for event in watched.events) <= _MOST_EVENT_BYTES
+    return sum(len(json.dumps(pack_event(event))) for event in watched.events) <= _MAX_EVENT_BYTES
 
 
 def _parts(outcomes: list[tuple[int, Outcome]]) -> list[list[tuple[int, Outcome]]]:
     """At least one part, so that a gateway without outcomes gets its detached sessions."""
     parts: list[list[tuple[int, Outcome]]] = [[]]
-    room = _MOST_OUTCOME_BYTES
+    room = _MAX_REPLY_OUTCOME_BYTES
     for number, outcome in outcomes:
         size = _NUMBER_BYTES + outcome_size(outcome)
         if size > room and parts[-1]:
             parts.append([])
-            room = _MOST_OUTCOME_BYTES
+            room = _MAX_REPLY_OUTCOME_BYTES
         parts[-1].append((number, outcome))
         room -= size
     return parts

@@ -13,14 +13,14 @@ from faaskeeper.blocks.blobs import is_data_key
 from faaskeeper.blocks.transactions import Moved, Position
 from faaskeeper.protocol.messages import Principal, Request, outcome_size
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.commit import MOST_ITEMS, Plan, blob_of, plan
+from faaskeeper.storage.commit import MAX_TRANSACTION_ITEMS, Plan, blob_of, plan
 from faaskeeper.storage.ledger import Head, Subtrees
-from faaskeeper.storage.loading import MOST_KEYS, Snapshot, Wanted, load
+from faaskeeper.storage.loading import MAX_KEYS, Snapshot, Wanted, load
 from faaskeeper.znode import quotas
 from faaskeeper.znode.acl import Caller, caller_of
-from faaskeeper.znode.apply import MOST_CLOSED, Applied, apply
+from faaskeeper.znode.apply import MAX_CLOSED, Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
-from faaskeeper.znode.model import Blob, Event, Kind
+from faaskeeper.znode.model import Blob, Event, ZnodeKind
 from faaskeeper.znode.operations import (
     AttachSession,
     CloseSession,
@@ -44,14 +44,14 @@ logger = logging.getLogger(__name__)
 
 OLDEST_REQUEST = 3_600_000
 """ms. After an outage nobody waits for older requests any more, so they fail instead of running."""
-MOST_OPERATIONS = 5_000
+MAX_OPERATIONS = 5_000
 """Of a multi. One that an invocation does not get through in its time would come again and again, before all others."""
-_MOST_OUTCOME_BYTES = 60_000
+_MAX_BATCH_OUTCOME_BYTES = 60_000
 _UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
 """Operations that no session stands behind, or not yet."""
 _RESERVED = (ExpireSession, Reap)
 _ITEMS_TO_AIM_AT = 90
-_MOST_LOADED = 500
+_MAX_LOADED = 500
 """Znodes of closing sessions that are loaded at once: each may be as large as an item."""
 
 
@@ -110,7 +110,7 @@ async def build_batch(
     wanted = Wanted(suspects)
     for index, entry in enumerate(entries):
         more = wanted | _wanted(entry)
-        if index and more.keys > MOST_KEYS:
+        if index and more.keys > MAX_KEYS:
             # no transaction holds much more, and what is left over would be loaded again each time
             entries = entries[:index]
             break
@@ -151,7 +151,7 @@ def _apply(
     outcome_bytes = 0
     items: dict[str, int] = {}
     for entry in entries:
-        if batch.entries and outcome_bytes > _MOST_OUTCOME_BYTES:
+        if batch.entries and outcome_bytes > _MAX_BATCH_OUTCOME_BYTES:
             break
         fork = state.fork()
         # one session may attach through two gateways in one batch
@@ -164,7 +164,7 @@ def _apply(
             break  # alone, in the next transaction
         outcome_bytes += outcome_size(applied.outcome)
         more = items | _items(fork, snapshot)
-        if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MOST_OUTCOME_BYTES):
+        if batch.entries and (sum(more.values()) > _ITEMS_TO_AIM_AT or outcome_bytes > _MAX_BATCH_OUTCOME_BYTES):
             break
         items = more
         batch.detached.extend(_detached(state, fork, entry.gateway))
@@ -183,7 +183,7 @@ def _apply(
     unverified = state.assumed_missing - changed
     if batch.zxid > head.zxid:
         # each changed node is an item at least
-        conditional = len(changed) < MOST_ITEMS
+        conditional = len(changed) < MAX_TRANSACTION_ITEMS
         batch.plan = plan(service, state, snapshot, batch.events, subtrees, batch.zxid, time, conditional=conditional)
         if conditional and not batch.plan.fits:
             conditional = False
@@ -211,7 +211,7 @@ def _outcome(
         if isinstance(operation, _RESERVED) and not entry.trusted:
             raise ZnodeError(Code.NO_AUTH, "only the service's own functions may ask for this")
         if _too_large(operation):
-            raise ZnodeError(Code.BAD_ARGUMENTS, f"a multi of more than {MOST_OPERATIONS} operations")
+            raise ZnodeError(Code.BAD_ARGUMENTS, f"a multi of more than {MAX_OPERATIONS} operations")
         for blob in _blobs(operation):
             if not is_data_key(service, entry.gateway, blob.key) or not 0 <= blob.length < 1 << 31:
                 raise ZnodeError(Code.BAD_ARGUMENTS, f"{blob} is no data of gateway {entry.gateway}")
@@ -234,7 +234,7 @@ def _outcome(
 
 
 def _too_large(operation: Operation) -> bool:
-    return isinstance(operation, Multi) and len(operation.operations) > MOST_OPERATIONS
+    return isinstance(operation, Multi) and len(operation.operations) > MAX_OPERATIONS
 
 
 def _blobs(operation: Operation) -> Iterator[Blob]:
@@ -270,8 +270,8 @@ def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
     if missing.usage is not None:
         return Wanted(usage=frozenset({missing.usage}))
     assert missing.path is not None
-    owned = (path for paths in snapshot.ephemerals.values() for path in sorted(paths)[:MOST_CLOSED])
-    following = set(islice((path for path in owned if path not in snapshot.items), _MOST_LOADED))
+    owned = (path for paths in snapshot.ephemerals.values() for path in sorted(paths)[:MAX_CLOSED])
+    following = set(islice((path for path in owned if path not in snapshot.items), _MAX_LOADED))
     paths = following | {parent(path) for path in following} | {missing.path}
     return Wanted(paths=frozenset(paths - snapshot.items.keys()))
 
@@ -285,7 +285,7 @@ def _items(fork: State, snapshot: Snapshot) -> dict[str, int]:
         ephemeral = bool((before and before.owner) or (after and after.owner))
         value = after is not None and isinstance(after.data, bytes) and len(after.data) > 0
         references = {blob_of(before), blob_of(after)} if blob_of(before) != blob_of(after) else set[str]()
-        waits = after is not None and after.kind in (Kind.CONTAINER, Kind.TTL)
+        waits = after is not None and after.kind in (ZnodeKind.CONTAINER, ZnodeKind.TTL)
         items[path] = (
             1 + value + len(references - {""}) + waits + (1 + ephemeral) * ((before is None) != (after is None))
         )

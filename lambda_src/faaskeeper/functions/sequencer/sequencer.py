@@ -17,7 +17,7 @@ from faaskeeper.functions.sequencer.announcer import Announcer
 from faaskeeper.functions.sequencer.batch import Batch, Entry, build_batch
 from faaskeeper.protocol.messages import outcome_size
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.commit import MOST_ITEM_BYTES, Plan, Watched, item_size, plan, transaction
+from faaskeeper.storage.commit import MAX_ITEM_BYTES, Plan, Watched, item_size, plan, transaction
 from faaskeeper.storage.journal import (
     Journal,
     abandoning,
@@ -39,7 +39,7 @@ from faaskeeper.znode.state import State
 logger = logging.getLogger(__name__)
 
 _NOTHING_APPLIED = Position(0, 0)
-_MOST_OUTCOME_BYTES = 100_000
+_MAX_HEAD_OUTCOME_BYTES = 100_000
 """Of an outcome in the head. A larger one, of a huge multi, is answered once: if that is lost, so is the connection."""
 
 
@@ -116,7 +116,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
             head.zxid,
             tuple(batch.plan.keys),
             batch.entries[-1].position if batch.entries else head.applied,
-            tuple(answer for answer in answers if outcome_size(answer[2]) < _MOST_OUTCOME_BYTES),
+            tuple(answer for answer in answers if outcome_size(answer[2]) < _MAX_HEAD_OUTCOME_BYTES),
             subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
             detached=tuple(batch.detached),
             detached_at=batch.zxid if batch.detached else head.detached_at,
@@ -142,7 +142,7 @@ class Sequencer(Committer[Entry, Head, Batch]):
         """A transaction too large for one TransactWriteItems. False if it was not begun."""
         journal = journal_of(journal_key(self._service, head.zxid), planned, head)
         # once its first step is done there is no way back
-        if item_size(journal.head) > MOST_ITEM_BYTES:
+        if item_size(journal.head) > MAX_ITEM_BYTES:
             raise Rejected("the head would be larger than DynamoDB takes")
         try:
             await write_journal(self._aws, self._service, journal)
