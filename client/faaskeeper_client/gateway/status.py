@@ -21,7 +21,7 @@ def answer(gateway: Gateway, command: four_letter.Command) -> bytes:
     """To a four-letter word, which it obeys."""
     if gateway.life.liveness.is_alive:
         if command.word == "srst":
-            gateway.statistics = Statistics()
+            gateway.statistics = gateway.statistics.reset()
         if command.word == "crst":
             for connection in gateway.connections:
                 connection.statistics = Statistics()
@@ -44,16 +44,30 @@ def snapshot(gateway: Gateway) -> four_letter.Snapshot:
         outstanding=len(life.outbox),
         uptime=int(1000 * (now - gateway.started)),
         configuration={
-            "clientPort": gateway.port,
+            "secureClientPort" if gateway.secure else "clientPort": gateway.port,
             "tickTime": TICK,
+            "maxClientCnxns": 0,
             "minSessionTimeout": MIN_SESSION_TIMEOUT,
             "maxSessionTimeout": MAX_SESSION_TIMEOUT,
             "service": gateway.service.name,
             "region": gateway.service.region,
             "gateway": life.id,
         },
-        environment={"python.version": platform.python_version(), "os.name": platform.system()},
+        environment=_environment(),
+        elapsed=int(1000 * now),
+        wall=wall,
+        secure=gateway.secure,
     )
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "host.name": platform.node(),
+        "python.version": platform.python_version(),
+        "os.name": platform.system(),
+        "os.arch": platform.machine(),
+        "os.version": platform.release(),
+    }
 
 
 def _connection(connection: Connection, wall: int, now: float) -> four_letter.Connection:
