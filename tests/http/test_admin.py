@@ -41,13 +41,21 @@ def test_sessions_their_watches_and_ephemerals_are_told(aws: BotoAws) -> None:
             assert (await command(asked, "watches"))["session_id_to_watched_paths"] == {str(zk.session): ["/a"]}
             assert (await command(asked, "wchp"))["path_to_session_ids"] == {"/a": [zk.session]}
             assert (await command(asked, "watch_summary"))["num_total_watches"] == 1
+            # ZooKeeper keeps a persistent watch among its data and its child watches, a recursive one among the former
+            assert (await zk.add_watch("/p", recursive=False)).error == OK
+            assert (await zk.add_watch("/r", recursive=True)).error == OK
+            assert (await zk.children("/", watch=True)).error == OK
+            assert (await command(asked, "watches"))["session_id_to_watched_paths"] == {
+                str(zk.session): ["/a", "/p", "/r"]
+            }
+            assert (await command(asked, "monitor"))["watch_count"] == 5
             dump = await command(asked, "dump")
             assert dump["session_id_to_ephemeral_paths"] == {str(zk.session): ["/a/e"]}
             ((expiry, sessions),) = dump["expiry_time_to_session_ids"].items()
             assert (int(expiry) % 2000, sessions) == (0, [zk.session])
             (connection,) = (await command(asked, "cons"))["connections"]
-            assert (connection["session_id"], connection["last_operation"]) == (zk.session, "GETD")
-            assert (await command(asked, "stat"))["connections"][0]["packets_received"] == 4
+            assert (connection["session_id"], connection["last_operation"]) == (zk.session, "GETC")
+            assert (await command(asked, "stat"))["connections"][0]["packets_received"] == 7
             assert (await command(asked, "conf"))["client_port"] == asked.served.port
 
     run(scenario())

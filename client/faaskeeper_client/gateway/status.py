@@ -9,6 +9,7 @@ from faaskeeper import __version__
 from faaskeeper_client.gateway.connection import Connection
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.sessions import MAX_SESSION_TIMEOUT, MIN_SESSION_TIMEOUT, TICK
+from faaskeeper_client.gateway.watches import AS_CHILD_WATCHES, AS_DATA_WATCHES
 from faaskeeper_client.wire import four_letter
 from faaskeeper_client.wire.four_letter import ZOOKEEPER_VERSION
 from faaskeeper_client.wire.statistics import Statistics
@@ -39,7 +40,8 @@ def snapshot(gateway: Gateway) -> four_letter.Snapshot:
         serving=life.liveness.is_alive,
         connections=[_connection(connection, wall, now) for connection in gateway.connections],
         sessions=sessions,
-        watches=dict(life.watches.by_session()),
+        watches=dict(life.watches.by_session(AS_DATA_WATCHES)),
+        child_watches=sum(len(paths) for _, paths in life.watches.by_session(AS_CHILD_WATCHES)),
         statistics=gateway.statistics,
         outstanding=len(life.outbox),
         uptime=int(1000 * (now - gateway.started)),

@@ -13,7 +13,14 @@ from typing import Any, TypeAlias
 
 from faaskeeper_client.gateway.sessions import TICK
 from faaskeeper_client.http.gateway_view import GatewayView
-from faaskeeper_client.wire.four_letter import TRACE_MASK, Connection, Snapshot, monitor, operation_name, watch_count
+from faaskeeper_client.wire.four_letter import (
+    TRACE_MASK,
+    Connection,
+    Snapshot,
+    data_watch_count,
+    monitor,
+    operation_name,
+)
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -144,7 +151,7 @@ async def _watch_summary(question: Question) -> JsonObject:
     return {
         "num_connections": len(watched),
         "num_paths": len({path for paths in watched for path in paths}),
-        "num_total_watches": watch_count(question.snapshot),
+        "num_total_watches": data_watch_count(question.snapshot),
     }
 
 

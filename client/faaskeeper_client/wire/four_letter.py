@@ -52,9 +52,9 @@ class Snapshot:
     ``version`` is like ``"3.9.5-faaskeeper-1.0.0, built on 2026-01-31 00:00 UTC"``: agents parse both halves.
     ``serving`` is False while the gateway must not answer. ``zxid`` is the last complete one. ``outstanding`` are
     requests in progress, ``uptime`` is in ms. ``sessions`` (when each expires, in ms since the epoch) and ``watches``
-    (the paths it watches, in whatever way) are by session id, connected or not. ``configuration`` is conf's,
-    ``environment`` envi's. ``elapsed`` is what the gateway's own clock, which only goes forward, showed in ms at
-    ``wall`` ms since the epoch. ``secure``: clients connect by TLS.
+    (the paths it has data watches on, as ZooKeeper keeps them) are by session id, connected or not; ``child_watches``
+    is a number. ``configuration`` is conf's, ``environment`` envi's. ``elapsed`` is what the gateway's own clock, which
+    only goes forward, showed in ms at ``wall`` ms since the epoch. ``secure``: clients connect by TLS.
     """
 
     version: str
@@ -63,6 +63,7 @@ class Snapshot:
     connections: Collection[Connection] = ()
     sessions: Mapping[int, int] = field(default_factory=dict[int, int])
     watches: Mapping[int, Collection[str]] = field(default_factory=dict[int, Collection[str]])
+    child_watches: int = 0
     statistics: ServerStatistics = field(default_factory=ServerStatistics)
     outstanding: int = 0
     uptime: int = 0
@@ -175,10 +176,10 @@ def _tree(branches: Iterable[tuple[str, Iterable[str]]]) -> str:
 def _wchs(snapshot: Snapshot) -> str:
     watchers = sum(1 for paths in snapshot.watches.values() if paths)
     paths = len({path for paths in snapshot.watches.values() for path in paths})
-    return f"{watchers} connections watching {paths} paths\nTotal watches:{watch_count(snapshot)}\n"
+    return f"{watchers} connections watching {paths} paths\nTotal watches:{data_watch_count(snapshot)}\n"
 
 
-def watch_count(snapshot: Snapshot) -> int:
+def data_watch_count(snapshot: Snapshot) -> int:
     """Each path of each session once."""
     return sum(map(len, snapshot.watches.values()))
 
@@ -215,7 +216,7 @@ def monitor(snapshot: Snapshot) -> dict[str, str | int | float]:
         "max_client_response_size": statistics.max_response_size,
         "packets_sent": statistics.sent,
         "packets_received": statistics.received,
-        "watch_count": watch_count(snapshot),
+        "watch_count": data_watch_count(snapshot) + snapshot.child_watches,
         "min_latency": statistics.min_latency,
         "max_latency": statistics.max_latency,
         "uptime": snapshot.uptime,
