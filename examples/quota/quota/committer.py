@@ -17,12 +17,12 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import blob_key, write_blob
 from faaskeeper.blocks.committer import Committer
 from faaskeeper.blocks.delivery import deliver
+from faaskeeper.blocks.errors import InvalidMessage
+from faaskeeper.blocks.fan_out import notify
 from faaskeeper.blocks.primitives.heartbeat import pulse_of
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
 from faaskeeper.blocks.transactions import Moved, Position, read_together
-from faaskeeper.functions.notifier.function import notify
-from faaskeeper.protocol.messages import InvalidMessage
 from quota.parts import Quota, key, lease_key, quota, tenant_key
 from quota.rules import Command, Tenant, apply
 

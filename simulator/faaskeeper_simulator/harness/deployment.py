@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from faaskeeper.blocks import runtime
+from faaskeeper.blocks.fan_out import notify
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.functions.janitor import function as janitor
 from faaskeeper.functions.janitor.janitor import Janitor
-from faaskeeper.functions.notifier.function import notify
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.sequencer import function as sequencer
 from faaskeeper.functions.sequencer.sequencer import Sequencer

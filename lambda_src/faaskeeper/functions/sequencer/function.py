@@ -10,8 +10,9 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.delivery import deliver
 from faaskeeper.blocks.errors import NotFound
 from faaskeeper.blocks.queues import send_reply
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
 from faaskeeper.blocks.transactions import Position
+from faaskeeper.functions.environment import service
 from faaskeeper.functions.sequencer.batch import Entry
 from faaskeeper.functions.sequencer.sequencer import Sequencer
 from faaskeeper.protocol.messages import OtherVersion, decode_requests, encode_refusal
