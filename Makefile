@@ -5,7 +5,7 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node demo clients bench latency load test lint synth synth-all local snapshots clean
+.PHONY: help venv node check release demo clients bench latency load test lint synth synth-all local snapshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -23,6 +23,12 @@ local: venv ## everything on this machine, for ZooKeeper clients on 127.0.0.1:21
 # most tests wait for an emulator most of the time; a file's tests share what is deployed for them
 test: lint node ## lint, types and all tests
 	$(PY) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+check: lint ## lint, types and the tests that need no emulator (under a minute)
+	$(PY) -m pytest --numprocesses 2 tests/znode tests/protocol tests/wire tests/release $(PYTEST)
+
+release: venv ## VERSION=1.2.0: version, changelog, wheel and sdist, a commit and its tag
+	@$(PY) scripts/release.py "$(VERSION)"
 
 lint: venv
 	$(PY) -m ruff check .
