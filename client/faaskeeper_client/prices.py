@@ -136,9 +136,9 @@ class Operation:
     """One operation of a client, alone, with 100 bytes of data unless its name says otherwise.
 
     ``calls`` are the sequencer's to storage and ``items`` those of its one transaction, the head included. ``requests``
-    are messages on the FIFO queue, each of which starts the sequencer, and ``replies`` messages on reply queues, in pieces
-    of 64 KB; each is sent, received and deleted.
-    ``timers`` are delayed messages that come due, ``other_requests`` SQS requests besides.
+    are messages on the FIFO queue, each of which starts the sequencer, and ``replies`` messages on reply queues, in
+    pieces of 64 KB; each is sent, received and deleted. ``timers`` are delayed messages that come due,
+    ``other_requests`` SQS requests besides.
     """
 
     name: str

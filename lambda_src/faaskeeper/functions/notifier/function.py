@@ -1,4 +1,5 @@
-"""Lambda handler of the notifier: sends one hint to many gateways, so that writes need not wait for it."""
+"""Lambda handler of the notifier: sends what writes need not wait for. That is one hint to many gateways, or replies to
+gateways whose queues SQS does not know yet."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Collection
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import NotFound
-from faaskeeper.blocks.queues import list_gateways, send_reply
+from faaskeeper.blocks.queues import YOUNG_SECONDS, list_gateways, send_reply
 from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, run, service
 from faaskeeper.protocol.service import Parts
 from faaskeeper.storage.znodes import EVERYBODY
@@ -17,7 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
-    run(notify(aws(), service(), event["message"], event["gateways"], event.get("told", ())))
+    run(send(aws(), service(), event))
+
+
+async def send(aws: Aws, service: Parts, event: LambdaEvent) -> None:
+    """``event`` has ``replies``, pairs of a gateway and a message, or a ``message``, ``gateways`` and ``told`` as
+    ``notify`` takes them."""
+    if "replies" in event:
+        await asyncio.gather(*(_send(aws, service, *reply, patience=YOUNG_SECONDS) for reply in event["replies"]))
+    else:
+        await notify(aws, service, event["message"], event["gateways"], event.get("told", ()))
 
 
 async def notify(aws: Aws, service: Parts, message: str, gateways: Collection[str], told: Collection[str] = ()) -> None:
@@ -32,8 +42,8 @@ async def notify(aws: Aws, service: Parts, message: str, gateways: Collection[st
     await asyncio.gather(*(_send(aws, service, gateway, message) for gateway in sorted(receivers)))
 
 
-async def _send(aws: Aws, service: Parts, gateway: str, message: str) -> None:
+async def _send(aws: Aws, service: Parts, gateway: str, message: str, *, patience: float = 0.0) -> None:
     try:
-        await send_reply(aws, service, gateway, message)
+        await send_reply(aws, service, gateway, message, patience=patience)
     except NotFound:
         logger.info("gateway %s is gone", gateway)
