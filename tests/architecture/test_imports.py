@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "faaskeeper": "",
     "faaskeeper.znode": "",
     "faaskeeper.blocks": "",
-    "faaskeeper.protocol": "faaskeeper.znode",
+    "faaskeeper.protocol": "faaskeeper.znode faaskeeper.blocks",
     "faaskeeper.storage": "faaskeeper.znode faaskeeper.protocol faaskeeper.blocks",
     "faaskeeper.functions": CORE,
     "faaskeeper_cdk": f"faaskeeper {CORE} faaskeeper.functions",

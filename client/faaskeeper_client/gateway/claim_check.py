@@ -6,8 +6,9 @@ import random
 from dataclasses import dataclass, replace
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.blobs import data_key, write_blob
+from faaskeeper.blocks.blobs import write_blob
 from faaskeeper.protocol.service import Service
+from faaskeeper.storage.znode_blobs import data_key
 from faaskeeper.znode.model import Blob, Data
 from faaskeeper.znode.operations import Create, Multi, Operation, SetData
 
