@@ -43,8 +43,6 @@ apart: the rest works on the system as a whole."""
 
 
 LEFT = {
-    ("faaskeeper.blocks", "faaskeeper.protocol"),
-    ("faaskeeper.blocks", "faaskeeper.storage"),
     ("faaskeeper_cdk", "faaskeeper_client.discovery"),
 }
 """Imports upwards that are known, by layer: each is to go, and its line with it."""
