@@ -15,9 +15,10 @@ from faaskeeper_client.gateway.outbox import ConnectionLost
 from faaskeeper_client.gateway.pipeline import Pipeline
 from faaskeeper_client.gateway.sessions import LocalSession
 from faaskeeper_client.gateway.tasks import Tasks
+from faaskeeper_client.wire.decoding import decode
 from faaskeeper_client.wire.frames import Command, Frames
 from faaskeeper_client.wire.jute import MarshallingError
-from faaskeeper_client.wire.requests import Op, decode
+from faaskeeper_client.wire.requests import Op
 from faaskeeper_client.wire.statistics import Statistics
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from faaskeeper.znode.operations import AttachSession, CreateSession, Operation,
 from faaskeeper_client.gateway.life import Life
 from faaskeeper_client.gateway.sessions import ClientConnection, LocalSession, granted_timeout
 from faaskeeper_client.wire import responses
-from faaskeeper_client.wire.requests import ConnectRequest, decode_connect
+from faaskeeper_client.wire.decoding import decode_connect
+from faaskeeper_client.wire.requests import ConnectRequest
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper_client.gateway.observer import Observer
@@ -10,21 +11,21 @@ from faaskeeper_client.gateway.outbox import Outbox
 from faaskeeper_client.gateway.sessions import Sessions
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Replies:
     """Handles each reply in this order: events, outcomes, sessions that left."""
 
-    def __init__(self, observer: Observer, outbox: Outbox, sessions: Sessions) -> None:
-        self._observer = observer
-        self._outbox = outbox
-        self._sessions = sessions
+    observer: Observer
+    outbox: Outbox
+    sessions: Sessions
 
     async def handle(self, message: ReplyMessage) -> None:
         """Raises AwsError, EventsLost."""
-        await self._observer.learn(message)
+        await self.observer.learn(message)
         for number, outcome in message.outcomes:
-            self._outbox.resolve(number, outcome, message.zxid)
+            self.outbox.resolve(number, outcome, message.zxid)
         # whoever waited for an outcome takes note before anything else is handled
         await asyncio.sleep(0)
         # what came and left in one transaction
         for session, epoch in message.detached:
-            self._sessions.remove(session, epoch)
+            self.sessions.remove(session, epoch)

@@ -22,8 +22,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from faaskeeper_client.http.gateway_view import GatewayView
-from faaskeeper_client.http.usage import Usage
-from faaskeeper_client.prices import FUNCTIONS_PER_WRITE
+from faaskeeper_client.http.usage import FUNCTIONS_PER_WRITE, Usage
 from faaskeeper_client.wire.four_letter import Snapshot, monitor, operation_name
 from faaskeeper_client.wire.statistics import LATENCY_BOUNDS, Latencies, Recent
 

@@ -9,10 +9,13 @@ from typing import Any, cast
 
 from faaskeeper.blocks.aws import Aws, Response
 from faaskeeper.blocks.errors import AwsError, ConditionFailed, TransactionCancelled
-from faaskeeper_client.prices import PRICES
+from faaskeeper_client.prices import PRICES, STANDARD, dollars, operation
 from faaskeeper_client.wire.statistics import Latencies
 
 OK = "ok"
+FUNCTIONS_PER_WRITE = operation("set").dollars(STANDARD) - dollars({"FIFO request": 1, "request": 2})
+"""Dollars. An assumption: what all but the gateway itself uses for a write is what it uses for a set of 100 bytes that
+comes alone, in the tier standard."""
 _SQS_UNIT = 65536
 _READS = frozenset({"get_item", "batch_get_item", "query", "scan", "transact_get_items"})
 _S3_UNITS = {"get_object": "GET", "head_object": "GET", "delete_object": "free"}
