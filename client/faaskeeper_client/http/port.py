@@ -11,6 +11,7 @@ from aiohttp import web
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper_client.addresses import Address
 from faaskeeper_client.http import admin
+from faaskeeper_client.http.console import MAX_BODY_BYTES, Console
 from faaskeeper_client.http.gateway_view import GatewayView
 from faaskeeper_client.http.guard import guard, protect, refuse
 from faaskeeper_client.http.metrics import CONTENT_TYPE, Metrics
@@ -28,12 +29,13 @@ class HttpPort:
         self._gateway = gateway
         self._metrics = Metrics(gateway, usage)
         self._options = options
+        self._console = Console(gateway, usage, options.write) if options.has_console else None
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> Address:
         """Where it listens; port 0 takes a free one. Raises OSError."""
         names = frozenset(name.lower() for name in self._options.names)
-        application = web.Application(middlewares=[guard(names)])
+        application = web.Application(middlewares=[guard(names)], client_max_size=MAX_BODY_BYTES)
         application.on_response_prepare.append(protect)
         application.add_routes(
             [
@@ -45,6 +47,9 @@ class HttpPort:
                 web.get("/commands/{name:.+}", self._command),
             ]
         )
+        if self._console is not None:
+            application.add_routes(self._console.routes())
+            self._console.start()
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_LONGEST_SHUTDOWN)
         await self._runner.setup()
         listen = self._options.listen
@@ -58,6 +63,8 @@ class HttpPort:
         return Address(host, port)
 
     async def stop(self) -> None:
+        if self._console is not None:
+            await self._console.stop()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
