@@ -415,7 +415,7 @@ class TestLeftovers:
     def test_a_table_of_many_pages_is_gone_through_by_many_runs(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(janitor, "_PAUSE", 0)
+        monkeypatch.setattr(janitor, "_PAUSE_SECONDS", 0)
 
         async def work() -> None:
             for index in range(8):
@@ -640,7 +640,7 @@ class TestGateways:
 
 class TestRuns:
     def test_one_janitor_works_at_a_time(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(janitor, "PATIENCE", 0.2)
+        monkeypatch.setattr(janitor, "PATIENCE_SECONDS", 0.2)
 
         async def work() -> None:
             await world.commit(create("/a", flags=CONTAINER), create("/a/b"), Delete("/a/b"))
@@ -654,7 +654,7 @@ class TestRuns:
         run(work())
 
     def test_a_dead_janitor_is_outlived_within_a_run(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(janitor, "PATIENCE", 3.0)
+        monkeypatch.setattr(janitor, "PATIENCE_SECONDS", 3.0)
 
         async def work() -> None:
             await world.commit(create("/a", flags=CONTAINER), create("/a/b"), Delete("/a/b"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from faaskeeper.znode.acl import Caller, digest_id
-from faaskeeper.znode.apply import MAX_LISTED, MAX_NAME_CHARACTERS, apply
+from faaskeeper.znode.apply import MAX_LISTED_CHILDREN, MAX_NAME_CHARACTERS, apply
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Identity, Permission, Stored, ZnodeKind
 from faaskeeper.znode.operations import (
@@ -509,7 +509,7 @@ class TestReap:
 
 
 def test_a_listing_that_would_hold_up_all_writes_is_refused(tree: Tree) -> None:
-    tree.nodes["/a"] = replace(tree.nodes["/a"], children=MAX_LISTED + 1)
+    tree.nodes["/a"] = replace(tree.nodes["/a"], children=MAX_LISTED_CHILDREN + 1)
     assert tree.code(ListChildren("/a")) == Code.OPERATION_TIMEOUT
 
 

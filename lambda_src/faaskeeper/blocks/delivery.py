@@ -19,7 +19,7 @@ from faaskeeper.blocks.runtime import LambdaEvent, milliseconds
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_BACKOFF = 4
+_MAX_BACKOFF_SECONDS = 4
 _MAX_EVIDENCE_CHARACTERS = 80_000
 """Characters of a quarantined message that are kept: escaped, each may take six bytes of the 1 MiB of a message."""
 
@@ -49,7 +49,7 @@ async def deliver(
     except Exception:
         # at once at first, later after a few seconds
         received = max(_deliveries(record) for record in records)
-        await _make_visible(aws, parts, records, min(_LONGEST_BACKOFF, received - 1))
+        await _make_visible(aws, parts, records, min(_MAX_BACKOFF_SECONDS, received - 1))
         raise
     finally:
         now = milliseconds()

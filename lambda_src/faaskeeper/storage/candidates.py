@@ -19,7 +19,7 @@ from faaskeeper.storage.keys import DUE, Key, due_key, due_sort
 from faaskeeper.znode.containers import due, waits_only_for_time
 from faaskeeper.znode.model import Znode
 
-LONGEST_WAIT = 86_400_000
+MAX_WAIT_MS = 86_400_000
 """ms after which a marker comes due at the latest: those of TTL znodes that were deleted early must not stay long."""
 
 
@@ -110,4 +110,4 @@ async def move_marker(aws: Aws, service: Service, marker: Marker, node: Znode, n
 
 
 def _key(node: Znode, path: str, now: int) -> Key:
-    return due_key(min(due(node), now + LONGEST_WAIT), path)
+    return due_key(min(due(node), now + MAX_WAIT_MS), path)

@@ -15,7 +15,7 @@ DEAD = "dead"
 """The one value of ``state``, which only ``declare_dead`` writes."""
 
 NO_BEAT = -1
-LONGEST_TIMEOUT = 3_600_000
+MAX_TIMEOUT_MS = 3_600_000
 
 Arm = Callable[[int, int, float], Awaitable[None]]
 """Sends a delayed message with a beat and a timer number, to come due after seconds."""
@@ -188,7 +188,7 @@ def pulse_of(item: Item) -> Pulse | None:
     return Pulse(
         _written_by_anybody(item["beat"], NO_BEAT),
         get_string(item, "state") != DEAD,
-        min(LONGEST_TIMEOUT, _written_by_anybody(item.get("timeout", {}), 0)),
+        min(MAX_TIMEOUT_MS, _written_by_anybody(item.get("timeout", {}), 0)),
         get_number(item, "timer"),
     )
 

@@ -35,11 +35,11 @@ from faaskeeper.znode.containers import due, waits_only_for_time
 from faaskeeper.znode.operations import Operation, Reap, UnwatchSubtree
 
 MARKERS_PER_STEP = 100
-YOUNGEST_QUEUE = 3_600_000
+MIN_QUEUE_AGE_MS = 3_600_000
 """ms. A gateway makes its queue before it makes itself known, and is not that slow."""
-YOUNGEST_BLOB = 3 * 3_600_000
+MIN_BLOB_AGE_MS = 3 * 3_600_000
 """ms. A request with the blob follows it within minutes, else its gateway is dead and with it the session that asks;
-and it fails after an hour in the queue (``batch.OLDEST_REQUEST``). What has no reference by then will have none."""
+and it fails after an hour in the queue (``batch.MAX_REQUEST_AGE_MS``). What has no reference by then will have none."""
 _KEYS_PER_BATCH = 100
 
 
@@ -105,7 +105,7 @@ class Chores:
         """Deletes the reply queues of gateways that are gone."""
         owners = await list_gateways(self.aws, self.service)
         gone = await self._gone(owners)
-        before = self.now - YOUNGEST_QUEUE
+        before = self.now - MIN_QUEUE_AGE_MS
         deleted = await asyncio.gather(
             *(delete_reply_queue(self.aws, self.service, owner, before) for owner in sorted(gone))
         )
@@ -151,7 +151,7 @@ class Chores:
         if self.head.journal:
             return start  # a transaction that is half done may be about to make references
         found, more = await list_blobs(self.aws, self.service, start)
-        old = [blob.key for blob in found if blob.modified < self.now - YOUNGEST_BLOB]
+        old = [blob.key for blob in found if blob.modified < self.now - MIN_BLOB_AGE_MS]
         if old:
             used = await list_references(self.aws, self.service, old[0], old[-1])
             if orphans := [key for key in old if key not in used]:

@@ -40,11 +40,11 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 WEEK = 7 * DAY
-LEASE = 20.0
+LEASE_SECONDS = 20.0
 """Seconds. Longer than any step takes."""
-PATIENCE = 21.0
+PATIENCE_SECONDS = 21.0
 """Seconds: a janitor that died is outlived within one run."""
-_PAUSE = 0.25
+_PAUSE_SECONDS = 0.25
 """Seconds between pages of a scan, so that it takes at most a sixth of what a partition can give (3,000 units/s)."""
 _NO_HEAD = Head(0, 0, (), Position(0, 0))
 
@@ -128,7 +128,7 @@ class Janitor:
         if not waiting and not _progress_of(kept).has_work(self._clock()):
             return
         try:
-            async with self._lock.held(self._name, LEASE, patience=PATIENCE) as lease:
+            async with self._lock.held(self._name, LEASE_SECONDS, patience=PATIENCE_SECONDS) as lease:
                 await self._work(kept, lease, deadline)
         except LockHeld as error:
             logger.info("another janitor is at work: %s", error)
@@ -147,7 +147,7 @@ class Janitor:
         async def goes_on() -> bool:
             if _loop_time() >= deadline:
                 return False
-            if lease.remaining() < LEASE / 2:
+            if lease.remaining() < LEASE_SECONDS / 2:
                 await lease.renew()
             return True
 
@@ -189,7 +189,7 @@ async def _continue(chore: Chore, chores: Chores, state: Pass, goes_on: Callable
             break  # not now
         state = replace(state, units=state.units + chores.units - before, cursor=following)
         if following is not None:
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSE_SECONDS)
     return state
 
 

@@ -33,7 +33,7 @@ _NUMBER_BYTES = 22
 """Of a request's number, with what separates it."""
 _MAX_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
-_MAX_NAMED = 2000
+_MAX_NAMED_GATEWAYS = 2000
 """Gateways that the notifier is told by name: its message ends at 256 KB."""
 _KEYS_PER_BATCH = 100
 
@@ -85,7 +85,7 @@ class Announcer:
 
     async def _hint_all(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
         gateways = (await self._watching(watched.sets) | watched.gateways) - told
-        if len(gateways) > _MAX_NAMED:
+        if len(gateways) > _MAX_NAMED_GATEWAYS:
             gateways = frozenset((EVERYBODY,))
         if gateways:
             self._metrics.add("Hints", len(gateways))
