@@ -28,7 +28,8 @@ HEAD = "head"
 EVENT = "event"
 SUBTREE = "subtree"
 REFERENCE = "blob"
-DUE = "due"
+CANDIDATE = "due"
+"""The value is part of DATA_VERSION: tables of deployed services have it."""
 JANITOR = "janitor"
 
 
@@ -118,13 +119,13 @@ def reference_key(blob: str) -> Key:
     return Key("ledger", REFERENCE, blob)
 
 
-def due_key(time: int, path: str) -> Key:
+def candidate_key(time: int, path: str) -> Key:
     """Tells the janitor to look at the container or TTL znode at ``path`` when ``time`` (ms) has come."""
-    sort, full = _fit(path, _MAX_SORT_KEY_BYTES, due_sort(time))
-    return Key("ledger", DUE, sort, full)
+    sort, full = _fit(path, _MAX_SORT_KEY_BYTES, candidate_sort(time))
+    return Key("ledger", CANDIDATE, sort, full)
 
 
-def due_sort(time: int) -> str:
+def candidate_sort(time: int) -> str:
     return f"{time:015d}#"
 
 

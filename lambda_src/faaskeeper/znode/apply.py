@@ -21,12 +21,12 @@ from faaskeeper.znode.operations import (
     Create,
     CreateSession,
     Delete,
+    DeleteContainer,
     ExpireSession,
     ListChildren,
     Multi,
     Operation,
     Outcome,
-    Reap,
     SetAcl,
     SetData,
     UnwatchSubtree,
@@ -129,8 +129,8 @@ class _Transaction:
                 return self._close_session()
             case ExpireSession():
                 return self._expire_session(operation)
-            case Reap():
-                return self._reap(operation)
+            case DeleteContainer():
+                return self._delete_container(operation)
             case WatchSubtree() | UnwatchSubtree():
                 if not paths.is_valid(operation.path):
                     raise ZnodeError(Code.BAD_ARGUMENTS, "no znode can be there")
@@ -272,21 +272,21 @@ class _Transaction:
             return self._close_session()
         return Outcome(Code.OK, self._zxid)
 
-    def _reap(self, reap: Reap) -> Outcome:
-        node = self._existing(reap.path)
-        same = (node.czxid, node.pzxid) == (reap.czxid, reap.pzxid)
+    def _delete_container(self, delete: DeleteContainer) -> Outcome:
+        node = self._existing(delete.path)
+        same = (node.czxid, node.pzxid) == (delete.czxid, delete.pzxid)
         match node.kind:
             case ZnodeKind.CONTAINER:
-                due = same and node.creates > 0
+                candidate = same and node.creates > 0
             case ZnodeKind.TTL:
-                due = same and node.mzxid == reap.mzxid and node.mtime + node.ttl <= self._time
+                candidate = same and node.mzxid == delete.mzxid and node.mtime + node.ttl <= self._time
             case _:
-                due = False
-        if not due:
-            raise ZnodeError(Code.BAD_VERSION, f"{reap.path} is not due")
+                candidate = False
+        if not candidate:
+            raise ZnodeError(Code.BAD_VERSION, f"{delete.path} is not what the janitor saw, or its time has not come")
         if node.children:
-            raise ZnodeError(Code.NOT_EMPTY, reap.path)
-        self._remove(reap.path, node)
+            raise ZnodeError(Code.NOT_EMPTY, delete.path)
+        self._remove(delete.path, node)
         return Outcome(Code.OK, self._zxid)
 
     def _list_children(self, listing: ListChildren) -> Outcome:

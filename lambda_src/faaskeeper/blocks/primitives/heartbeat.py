@@ -36,7 +36,7 @@ class Pulse:
 class Heartbeat:
     """One that lives as long as its beat moves; in an item of its own.
 
-    It beats by a conditional update. A delayed message carries the beat that was seen when it was sent; ``due`` looks
+    It beats by a conditional update. A delayed message carries the beat that was seen when it was sent; ``check`` looks
     whether the beat has moved since, and sends the next. The number of the last message is in the item, or about to
     come there. For how long a message was held is the queue's own account, so no two machines' clocks are compared: who
     beats counts from before it sent its last beat, and so is the first to know that its time is over.
@@ -81,7 +81,7 @@ class Heartbeat:
         pulse = pulse_of(response["Attributes"])
         return pulse if pulse is not None and pulse.alive else None
 
-    async def due(self, beat: int, timer: int, waited: int, arm: Arm) -> Pulse | None:
+    async def check(self, beat: int, timer: int, waited: int, arm: Arm) -> Pulse | None:
         """A message came due that was sent with ``beat`` and ``timer`` and that the queue held for ``waited`` ms,
         perhaps doubled, perhaps late. If it lives, the next message is armed, else it is dead from now on, and the
         answer as ``declare_dead``'s. A read unit and a write unit.

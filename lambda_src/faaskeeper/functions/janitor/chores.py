@@ -14,10 +14,10 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import delete_blobs, list_blobs
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import delete_reply_queue, list_gateways, send_timer
-from faaskeeper.functions.requests import ask
+from faaskeeper.functions.requests import send_to_sequencer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
-from faaskeeper.storage.candidates import Marker, drop_marker, due_markers, move_marker
+from faaskeeper.storage.candidates import Candidate, drop_candidate, move_candidate, read_candidates
 from faaskeeper.storage.keys import gateway_key, node_key
 from faaskeeper.storage.ledger import Head, read_subtrees
 from faaskeeper.storage.leftovers import (
@@ -31,10 +31,10 @@ from faaskeeper.storage.loading import batch_get
 from faaskeeper.storage.sessions import GatewayItem, gateway_of
 from faaskeeper.storage.znode_blobs import list_references
 from faaskeeper.storage.znodes import NodeItem
-from faaskeeper.znode.containers import due, waits_only_for_time
-from faaskeeper.znode.operations import Operation, Reap, UnwatchSubtree
+from faaskeeper.znode.containers import candidate_from, waits_only_for_time
+from faaskeeper.znode.operations import DeleteContainer, Operation, UnwatchSubtree
 
-MARKERS_PER_STEP = 100
+CANDIDATES_PER_STEP = 100
 MIN_QUEUE_AGE_MS = 3_600_000
 """ms. A gateway makes its queue before it makes itself known, and is not that slow."""
 MIN_BLOB_AGE_MS = 3 * 3_600_000
@@ -59,34 +59,34 @@ class Chores:
     """Read units that scans of the znodes have cost."""
     _alive: dict[str, bool] = field(default_factory=dict[str, bool])
 
-    async def reap(self, after: Marker | None) -> Marker | None:
-        """Asks for the removal of container and TTL znodes whose time has come. The sequencer decides, as between
-        this look and its turn they may have got children or data (ContainerManager, and deleteContainer in
+    async def containers(self, after: Candidate | None) -> Candidate | None:
+        """Asks the sequencer to delete the candidates whose time has come. It decides, as between this look and its
+        turn they may have got children or data (ContainerManager, and deleteContainer in
         PrepRequestProcessor). One read unit a znode looked at."""
-        markers = await due_markers(self.aws, self.service, self.now, MARKERS_PER_STEP, after)
-        items = await batch_get(self.aws, self.service, [node_key(marker.path) for marker in markers])
+        candidates = await read_candidates(self.aws, self.service, self.now, CANDIDATES_PER_STEP, after)
+        items = await batch_get(self.aws, self.service, [node_key(candidate.path) for candidate in candidates])
         asked: list[tuple[int, Operation]] = []
         handled = [
-            self._look_at(marker, NodeItem(marker.path, items.get(node_key(marker.path), {})), asked)
-            for marker in markers
+            self._look_at(candidate, NodeItem(candidate.path, items.get(node_key(candidate.path), {})), asked)
+            for candidate in candidates
         ]
         await asyncio.gather(*handled)
         if asked:
-            await ask(self.aws, self.service, asked)
+            await send_to_sequencer(self.aws, self.service, asked)
             self.metrics.add("ReapedZnodes", len(asked))
-        return markers[-1] if len(markers) == MARKERS_PER_STEP else None
+        return candidates[-1] if len(candidates) == CANDIDATES_PER_STEP else None
 
-    async def _look_at(self, marker: Marker, item: NodeItem, asked: list[tuple[int, Operation]]) -> None:
+    async def _look_at(self, candidate: Candidate, item: NodeItem, asked: list[tuple[int, Operation]]) -> None:
         node = item.znode
-        if item.zxid < marker.zxid and marker.zxid > self.head.floor:
-            return  # the marker's transaction is just becoming visible
+        if item.zxid < candidate.zxid and candidate.zxid > self.head.floor:
+            return  # the candidate's transaction is just becoming visible
         if node is None or not waits_only_for_time(node):
-            await drop_marker(self.aws, self.service, marker)
-        elif due(node) > self.now:
-            await move_marker(self.aws, self.service, marker, node, self.now)
+            await drop_candidate(self.aws, self.service, candidate)
+        elif candidate_from(node) > self.now:
+            await move_candidate(self.aws, self.service, candidate, node, self.now)
         else:
-            # the marker stays until it is seen that the node is gone
-            asked.append((0, Reap(marker.path, node.czxid, node.mzxid, node.pzxid)))
+            # the candidate stays until it is seen that the node is gone
+            asked.append((0, DeleteContainer(candidate.path, node.czxid, node.mzxid, node.pzxid)))
 
     async def gateways(self, start: str) -> str | None:
         """Sends each gateway's reaper a timer as if its chain of timers were lost. If it is not, the timer number
@@ -122,7 +122,7 @@ class Chores:
             for path, gateways in sorted(watching.items())
             for gateway in sorted(gateways & gone)
         ]
-        await ask(self.aws, self.service, operations)
+        await send_to_sequencer(self.aws, self.service, operations)
         return None
 
     async def leftovers(self, start: str) -> str | None:

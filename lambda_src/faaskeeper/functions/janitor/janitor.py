@@ -2,9 +2,9 @@
 
 It is started by a schedule, every minute as ZooKeeper's ContainerManager is, also when nobody is connected: at 1.5
 read units and some 50 ms of a small function that is a few cents a month, a tenth of what polling the
-idle queues costs, and there is no chain of timers that could break. Every run reaps the znodes whose time has come
-and continues what an earlier run began; once an hour one looks what else there is to begin. A run that finds nothing
-to do ends there.
+idle queues costs, and there is no chain of timers that could break. Every run has the candidates deleted whose time has
+come, and continues what an earlier run began; once an hour one looks what else there is to begin. A run that finds
+nothing to do ends there.
 
 One janitor works at a time (``TimedLock``), to save work, not for safety: every step would bear being doubled. Where
 it stopped is in a register; a run that finds it moved by another ends.
@@ -30,7 +30,7 @@ from faaskeeper.blocks.primitives import Lease, LockHeld, LockLost, Register, Ti
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.janitor.chores import Chores
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.candidates import due_markers
+from faaskeeper.storage.candidates import read_candidates
 from faaskeeper.storage.keys import janitor_key
 from faaskeeper.storage.ledger import Head, raise_floor, read_head
 
@@ -124,7 +124,7 @@ class Janitor:
         """Does what is due, for at most about ``seconds``; the next run goes on. Raises AwsError."""
         deadline = _loop_time() + seconds
         kept = await self._register.read()
-        waiting = await due_markers(self._aws, self._service, self._clock(), 1)
+        waiting = await read_candidates(self._aws, self._service, self._clock(), 1)
         if not waiting and not _progress_of(kept).has_work(self._clock()):
             return
         try:
@@ -152,9 +152,9 @@ class Janitor:
             return True
 
         try:
-            marker = await chores.reap(None)
-            while marker is not None and await goes_on():
-                marker = await chores.reap(marker)
+            candidate = await chores.containers(None)
+            while candidate is not None and await goes_on():
+                candidate = await chores.containers(candidate)
         except AwsError as error:
             failures.append(error)
         for name, each in progress.passes.items():

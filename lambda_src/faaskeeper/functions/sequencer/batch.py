@@ -26,11 +26,11 @@ from faaskeeper.znode.operations import (
     CloseSession,
     Create,
     CreateSession,
+    DeleteContainer,
     ExpireSession,
     Multi,
     Operation,
     Outcome,
-    Reap,
     SetData,
     UnwatchSubtree,
     WatchSubtree,
@@ -47,9 +47,9 @@ MAX_REQUEST_AGE_MS = 3_600_000
 MAX_OPERATIONS = 5_000
 """Of a multi. One that an invocation does not get through in its time would come again and again, before all others."""
 _MAX_BATCH_OUTCOME_BYTES = 60_000
-_UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
+_UNPROVEN = (CreateSession, ExpireSession, DeleteContainer, WatchSubtree, UnwatchSubtree)
 """Operations that no session stands behind, or not yet."""
-_RESERVED = (ExpireSession, Reap)
+_RESERVED = (ExpireSession, DeleteContainer)
 _ITEMS_TO_AIM_AT = 90
 _MAX_LOADED_ZNODES = 500
 """Znodes of closing sessions that are loaded at once: each may be as large as an item."""
