@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from tests.foreign import NotHere, Wrong
 from tests.systems.patroni import patroni
 from tests.systems.stage import Stage, stage
+from tests.systems.suites import taskflow, tooz
 
-SYSTEMS: Sequence[Callable[[Stage], str]] = (patroni,)
+SYSTEMS: Sequence[Callable[[Stage], str]] = (patroni, tooz, taskflow)
 
 
 def main(arguments: list[str] | None = None) -> int:

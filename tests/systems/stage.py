@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from faaskeeper_client.addresses import Address
 from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.meter import PRICES, Meter, Usage, invocations
+from tests.conformance.servers import NoOracle, zookeeper
 
 SECONDS_A_MONTH = 30 * 24 * 3600
 
@@ -28,6 +30,8 @@ class Stage:
     ) -> None:
         self.scratch = scratch
         self.idle_seconds = idle
+        self.no_zookeeper = ""
+        self._stack = ExitStack()
         self._cloud = cloud
         self._usage = usage
         self._service = service
@@ -35,8 +39,21 @@ class Stage:
         self._gateway = GatewayThread(self._aws, service).start()
 
     @property
+    def address(self) -> Address:
+        return self._gateway.address
+
+    @property
     def hosts(self) -> str:
         return self._gateway.hosts
+
+    @cached_property
+    def zookeeper(self) -> Address | None:
+        """A real one to compare with; None if it cannot be had, for which ``no_zookeeper`` says the reason."""
+        try:
+            return self._stack.enter_context(zookeeper())
+        except NoOracle as error:
+            self.no_zookeeper = str(error)
+            return None
 
     def restart_gateway(self) -> None:
         """At the same address, with its clients connected."""
@@ -62,6 +79,7 @@ class Stage:
         return f"${dollars:.2f} a month; requests a minute: {', '.join(parts)}"
 
     def close(self) -> None:
+        self._stack.close()
         self._gateway.stop()
         self._aws.close()
 
