@@ -20,8 +20,8 @@ from faaskeeper.blocks.aws import MAX_OBJECT_BYTES, BotoAws
 from faaskeeper.blocks.blobs import blob_key
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.blocks.fan_out import EVERYBODY
-from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import send_request
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.requests import send_to_sequencer
 from faaskeeper.protocol.messages import (
@@ -219,7 +219,7 @@ def test_a_gateway_whose_beat_is_forged(aws: BotoAws, forged: str) -> None:
             record(encode_timer(GatewayTimer(client.gateway.id, seen.beat, seen.timer)), 3_600_000),
             record(encode_timer(GatewayTimer(other.gateway.id, 1, 0)), 3_600_000),
         ]
-        assert await look_at(aws, stage.service, due, Metrics()) == []
+        assert await look_at(aws, stage.service, due, FunctionMetrics()) == []
         for client_ in (client, other):
             gateway = await read_gateway(aws, stage.service, client_.gateway.id)
             assert gateway is not None
@@ -270,7 +270,7 @@ def test_timers_that_are_none(aws: BotoAws) -> None:
         client = await stage.client()
         poison = [record(body, 0) for body in TIMERS]
         good = record(encode_timer(GatewayTimer(client.gateway.id, 1, 0)), 3_600_000)
-        failed = await look_at(aws, stage.service, [*poison[:6], good, *poison[6:]], Metrics())
+        failed = await look_at(aws, stage.service, [*poison[:6], good, *poison[6:]], FunctionMetrics())
         assert [each["itemIdentifier"] for each in failed] == [each["messageId"] for each in poison]
         gateway = await read_gateway(aws, stage.service, client.gateway.id)
         assert gateway is not None
@@ -289,7 +289,7 @@ def test_timers_before_their_time(aws: BotoAws) -> None:
             record(encode_timer(GatewayTimer(client.gateway.id, 1, 0)), 599_000),
             record(encode_timer(SessionTimer(client.session, 1)), 3_600_000),
         ]
-        assert await look_at(aws, stage.service, early, Metrics()) == []
+        assert await look_at(aws, stage.service, early, FunctionMetrics()) == []
         gateway = await read_gateway(aws, stage.service, client.gateway.id)
         assert gateway is not None
         assert gateway.alive
@@ -308,7 +308,7 @@ def test_a_session_in_the_list_of_another_gateway(aws: BotoAws) -> None:
         key = {"id": f"gateway#{forger.id}", "part": f"session#{victim.session:016x}"}
         await write(aws, stage.service.sessions, key, beat=number(1))
         due = [record(encode_timer(GatewayTimer(forger.id, 1, 0)), 3_600_000)]
-        assert await look_at(aws, stage.service, due, Metrics()) == []
+        assert await look_at(aws, stage.service, due, FunctionMetrics()) == []
         assert not [body for body in await timers(stage) if isinstance(decode_timer(body), SessionTimer)]
 
     run(scenario())

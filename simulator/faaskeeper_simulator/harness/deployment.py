@@ -11,9 +11,9 @@ from typing import Any
 
 from faaskeeper.blocks import runtime
 from faaskeeper.blocks.fan_out import notify
-from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.functions.janitor import function as janitor
 from faaskeeper.functions.janitor.janitor import Janitor
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.sequencer import function as sequencer
 from faaskeeper.functions.sequencer.sequencer import sequencer_committer
@@ -112,7 +112,7 @@ class Deployment:
         aws = self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT)
 
         async def handle(event: Any, context: Context) -> Any:
-            return {"batchItemFailures": await look_at(aws, self.service, event["Records"], Metrics())}
+            return {"batchItemFailures": await look_at(aws, self.service, event["Records"], FunctionMetrics())}
 
         return handle
 

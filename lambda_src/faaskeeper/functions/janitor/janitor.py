@@ -25,10 +25,10 @@ from dataclasses import astuple, dataclass, field, replace
 from faaskeeper.blocks.attributes import get_string, string
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError
-from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.primitives import Lease, LockHeld, LockLost, Register, TimedLock, Versioned, VersionMismatch
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.janitor.chores import Chores
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.candidates import read_candidates
 from faaskeeper.storage.keys import janitor_key
@@ -111,7 +111,7 @@ class Janitor:
     """``clock`` gives ms since the epoch, ``name`` tells people who holds the lock."""
 
     def __init__(self, aws: Aws, service: Service, clock: Callable[[], int], name: str = "janitor") -> None:
-        self.metrics = Metrics()
+        self.metrics = FunctionMetrics()
         self._aws = aws
         self._service = service
         self._clock = clock

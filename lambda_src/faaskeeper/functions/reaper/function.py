@@ -7,6 +7,7 @@ from faaskeeper.blocks.delivery import deliver_timers
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
 from faaskeeper.functions.environment import service
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.expiry import check_timer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import decode_timer
@@ -14,7 +15,7 @@ from faaskeeper.protocol.timers import decode_timer
 
 def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
     """Reports the messages that failed (partial batch response): the queue brings those back."""
-    metrics = Metrics()
+    metrics = FunctionMetrics()
     failed = run(look_at(aws(), service(), event["Records"], metrics))
     metrics.emit(service().name, milliseconds())
     return {"batchItemFailures": failed}
