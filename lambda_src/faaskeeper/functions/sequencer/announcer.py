@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _MAX_EVENT_BYTES = 100_000
 """Of events carried in a message; more are read from the ledger."""
 _MAX_REPLY_OUTCOME_BYTES = 700_000
-"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MAX_BYTES``)."""
+"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MAX_MESSAGE_BYTES``)."""
 _NUMBER_BYTES = 22
 """Of a request's number, with what separates it."""
 _MAX_INLINE_HINTS = 10
