@@ -11,7 +11,7 @@ import pytest
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.blobs import blob_key, write_blob
-from faaskeeper.blocks.committer import Unfinished
+from faaskeeper.blocks.invocation import Unfinished
 from faaskeeper.blocks.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
 from faaskeeper.blocks.fan_out import EVERYBODY, notify
 from faaskeeper.blocks.queues import reply_queue_url

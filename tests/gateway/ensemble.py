@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.clock import boot_time
-from faaskeeper.blocks.committer import Stalled
+from faaskeeper.blocks.invocation import Stalled
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
