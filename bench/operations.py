@@ -110,7 +110,9 @@ async def _connection(on: Stage) -> None:
     await gateway.stop()
     await on.idle.wait()
     for beat, timer in ((1, 0), (2, 1)):
-        await check_timer(reaper, on.service, GatewayTimer(gateway.id, beat, timer), RELAXED_TIMEOUT, FunctionMetrics())
+        await check_timer(
+            reaper, on.service, GatewayTimer(gateway.life.id, beat, timer), RELAXED_TIMEOUT, FunctionMetrics()
+        )
     sequencer = on.sequencer.count - before
     write_units = sum(count.write_units for count in (gateways.count, sequencer, reaper.count))
     read_units = sum(count.read_units for count in (gateways.count, sequencer, reaper.count))

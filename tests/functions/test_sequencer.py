@@ -11,9 +11,9 @@ import pytest
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.blobs import blob_key, write_blob
-from faaskeeper.blocks.invocation import Unfinished
 from faaskeeper.blocks.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
 from faaskeeper.blocks.fan_out import EVERYBODY, notify
+from faaskeeper.blocks.invocation import Unfinished
 from faaskeeper.blocks.queues import reply_queue_url
 from faaskeeper.functions.sequencer.batch import MAX_OPERATIONS, MAX_REQUEST_AGE_MS
 from faaskeeper.protocol.messages import Principal, Request, RequestMessage, decode_reply, encode_requests
