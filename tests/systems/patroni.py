@@ -75,7 +75,7 @@ def patroni_moves(stage: Stage) -> str:
             raise Wrong("a move cost the leader its place")
     return (
         f"{cluster.version}, moved from ZooKeeper 3.9.5 to this service and back by pause, restart and resume: no "
-        f"change of leader; at most {there.longest:.1f} s between two writes of a program that writes all the time, back "
+        f"change of leader; at most {there.longest:.1f} s between two writes of a program that never stops, back "
         f"{back.longest:.1f} s"
     )
 
