@@ -25,7 +25,7 @@ from kazoo.security import OPEN_ACL_UNSAFE
 
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.znode import paths
-from faaskeeper.znode.create_mode import CREATE_MODES, MAX_TTL
+from faaskeeper.znode.create_mode import CREATE_MODES, MAX_TTL_MS
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import EventKind, ZnodeKind
 from faaskeeper_client.http.figures import figures
@@ -266,8 +266,8 @@ async def _create(session: Session, body: dict[str, Any]) -> Any:
     more = b""
     if kind is ZnodeKind.TTL:
         ttl = body.get("ttl")
-        if not isinstance(ttl, int) or not 1 <= ttl <= MAX_TTL:
-            raise BadInput(f"a TTL is a number of milliseconds from 1 to {MAX_TTL}")
+        if not isinstance(ttl, int) or not 1 <= ttl <= MAX_TTL_MS:
+            raise BadInput(f"a TTL is a number of milliseconds from 1 to {MAX_TTL_MS}")
         more = _TTL.pack(ttl)
     made = await session.create(Create(path, _data(body), OPEN_ACL_UNSAFE, flags), _OPS[kind], more)
     return {"path": made}

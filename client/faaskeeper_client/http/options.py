@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from faaskeeper_client.addresses import Address
+from faaskeeper_client.addresses import Address, ListenError
+
+_LIBRARIES = ("aiohttp", "prometheus_client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +35,10 @@ def is_loopback(address: Address) -> bool:
         return ipaddress.ip_address(address.host).is_loopback
     except ValueError:
         return False
+
+
+def check_installed() -> None:
+    """Before anything slow is started. Raises ListenError."""
+    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ListenError(f"the HTTP port needs {' and '.join(missing)}: pip install 'faaskeeper[http]'")
