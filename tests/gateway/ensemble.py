@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.clock import boot_time
-from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
@@ -149,7 +149,7 @@ class Ensemble:
         aws, service = self.stage.aws, self.stage.service
 
         async def look(records: list[Record]) -> list[Record]:
-            return await look_at(aws, service, records, Metrics())
+            return await look_at(aws, service, records, FunctionMetrics())
 
         await EventSource(aws, service.timers).run(look)
 
