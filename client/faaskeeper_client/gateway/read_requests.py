@@ -165,8 +165,8 @@ class ReadRequests:
         )
 
     async def _get_all_children_number(self, xid: int, body: GetAllChildrenNumber) -> Result:
-        """All of one state: the one that was complete before, if nothing counted is newer. Where the tree changes during
-        each of a few attempts, the last one counts as it is."""
+        """All of one state: the one that was complete before, if nothing counted is newer. Where the tree changes
+        during each of a few attempts, the last one counts as it is."""
         await self._life.observer.catch_up()
         total = zxid = 0
         for _ in range(_MAX_COUNTS):
