@@ -67,6 +67,11 @@ class Liveness:
         """Whether any session here may own ephemerals."""
         return bool(self._owners)
 
+    @property
+    def owners(self) -> list[int]:
+        """Ids of the sessions here that may own ephemerals."""
+        return list(self._owners)
+
     async def alive(self) -> None:
         """Returns when the gateway may speak."""
         while not self.is_alive:
