@@ -129,7 +129,7 @@ class Gateway:
     async def _reopen(self) -> None:
         attempt = 0
         while True:
-            # who came meanwhile would wait for parts that are no more
+            # a client that came meanwhile would wait for parts that have ended
             self._drop_connections()
             self.life = self._begin()
             try:

@@ -97,7 +97,7 @@ class Liveness:
         known = session in self._owners
         self.hold(session, milliseconds)
         try:
-            # whoever waited for the beat of another need not beat again
+            # the beat that another caller made while this one waited may be enough
             async with self._lock:
                 if self._wanted_timeout() < self._armed:
                     await self._beat()
