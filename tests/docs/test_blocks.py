@@ -79,6 +79,7 @@ class Place:
         """``text`` with the names that pages use replaced by what there is."""
         for name, meant in {
             "127.0.0.1:2181": self.gateway.hosts,
+            "127.0.0.1:8080": "127.0.0.1:0",
             "zookeeper:2181": self.zookeeper.hosts,
             "recovered-znodes": self.service.znodes,
             "recovered-sessions": self.service.sessions,
