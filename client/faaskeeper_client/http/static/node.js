@@ -143,7 +143,7 @@ function dump(bytes) {
     lines.push(`${at.toString(16).padStart(6, "0")}  ${hex}  ${line.map((byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "·")).join("")}`);
   }
   if (bytes.length > SHOWN_BYTES) lines.push(`… ${number(bytes.length - SHOWN_BYTES)} bytes more: save the data to see them`);
-  return h("pre", { tabindex: "0" }, lines.join("\n"));
+  return h("pre", { class: "dump", tabindex: "0" }, lines.join("\n"));
 }
 
 function save(node) {
@@ -165,9 +165,9 @@ function stat(stat) {
   const time = (at) => h("time", { datetime: new Date(at).toISOString(), title: new Date(at).toISOString() }, ago(at));
   const rows = [
     ["Kind", [h("span", { class: `kind ${kind.toLowerCase()}` }, kind), ` ${fate}`]],
-    ["Created", [time(stat.ctime), zxid(stat.czxid)]],
+    ["Created", stat.ctime ? [time(stat.ctime), zxid(stat.czxid)] : ["with the service"]],
     ["Data changed", stat.version ? [time(stat.mtime), `, ${times(stat.version)}`, zxid(stat.mzxid)] : ["never since"]],
-    ["Children", [number(stat.numChildren), stat.cversion ? `, created or deleted ${times(stat.cversion)}` : "", stat.pzxid !== stat.czxid ? zxid(stat.pzxid) : ""]],
+    ["Children", [number(stat.numChildren), stat.cversion > 0 ? `, created or deleted ${times(stat.cversion)}` : "", stat.pzxid !== stat.czxid ? zxid(stat.pzxid) : ""]],
     ["ACL changed", [stat.aversion ? times(stat.aversion) : "never"]],
     ["Versions", [`data ${stat.version}, children ${stat.cversion}, ACL ${stat.aversion}`]],
   ];
