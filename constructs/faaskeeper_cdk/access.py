@@ -17,7 +17,8 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct, IConstruct
 
 from faaskeeper.blocks.blobs import blob_key
-from faaskeeper.protocol.service import Parts, Service
+from faaskeeper.blocks.parts import Parts
+from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import gateway_partition
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge_resource

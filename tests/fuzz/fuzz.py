@@ -16,13 +16,8 @@ from pathlib import Path
 import atheris  # pyright: ignore[reportMissingImports]
 
 with atheris.instrument_imports(include=["faaskeeper", "faaskeeper_client"]):
-    from faaskeeper.protocol.messages import (
-        InvalidMessage,
-        Principal,
-        Request,
-        decode_reply,
-        decode_requests,
-    )
+    from faaskeeper.blocks.errors import InvalidMessage
+    from faaskeeper.protocol.messages import Principal, Request, decode_reply, decode_requests
     from faaskeeper.protocol.service import IncompatibleVersion
     from faaskeeper.protocol.timers import decode_timer
     from faaskeeper.znode.model import Acl

@@ -10,7 +10,7 @@ from typing import Any
 
 from faaskeeper.blocks.aws import Aws, Response
 from faaskeeper.blocks.errors import AccessDenied
-from faaskeeper.protocol.service import Parts
+from faaskeeper.blocks.parts import Parts
 from faaskeeper.storage.keys import KEY_NAMES
 
 from .calls import action_of

@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from faaskeeper.blocks.aws import Aws, Bounded
-from faaskeeper.blocks.blobs import data_key, write_blob
+from faaskeeper.blocks.blobs import write_blob
 from faaskeeper.blocks.clock import boot_time
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.blocks.retry import delay
 from faaskeeper.protocol.messages import Principal, ReplyMessage
 from faaskeeper.protocol.service import PARAMETER_PREFIX, IncompatibleVersion, InvalidService, Service
 from faaskeeper.storage.sessions import read_session
+from faaskeeper.storage.znode_blobs import data_key
 from faaskeeper.storage.znodes import unregister_watch
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Blob, Data

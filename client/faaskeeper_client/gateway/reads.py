@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import read_blob
 from faaskeeper.blocks.errors import NotFound, Unavailable
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.retry import delay
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.znodes import (
-    EVERYBODY,
     Listing,
     NodeItem,
     read_children,

@@ -10,10 +10,9 @@ from uuid import uuid4
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import blob_key, read_blob, write_blob
 from faaskeeper.blocks.clock import boot_time
-from faaskeeper.blocks.errors import NotFound, TooLarge
+from faaskeeper.blocks.errors import InvalidMessage, NotFound, TooLarge
+from faaskeeper.blocks.parts import Parts
 from faaskeeper.blocks.retry import repeat
-from faaskeeper.protocol.messages import InvalidMessage
-from faaskeeper.protocol.service import Parts
 
 REQUEST_GROUP = "requests"
 """The one message group: SQS gives a total order within it, and so the order of all writes."""

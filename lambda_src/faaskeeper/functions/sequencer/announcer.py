@@ -12,6 +12,7 @@ from dataclasses import replace
 from faaskeeper.blocks.attributes import get_set
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AccessDenied, AwsError, NotFound
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import list_gateways, send_reply
 from faaskeeper.blocks.retry import repeat
@@ -20,7 +21,6 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.commit import Watched
 from faaskeeper.storage.keys import node_key
 from faaskeeper.storage.loading import batch_get
-from faaskeeper.storage.znodes import EVERYBODY
 from faaskeeper.znode.operations import Outcome
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,36 @@
+"""One message to many reply queues."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+
+from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.errors import NotFound
+from faaskeeper.blocks.parts import Parts
+from faaskeeper.blocks.queues import list_gateways, send_reply
+
+logger = logging.getLogger(__name__)
+
+EVERYBODY = "*"
+"""Among receivers: every client that has a reply queue."""
+
+
+async def notify(aws: Aws, service: Parts, message: str, gateways: Collection[str], told: Collection[str] = ()) -> None:
+    """Sends ``message`` to the reply queue of each of ``gateways``; with EVERYBODY among them, to all there are but
+    those that were ``told`` already.
+
+    A hint sent twice is harmless, so a failure is left to Lambda's retries of the whole.
+    """
+    receivers = set(gateways) - {EVERYBODY}
+    if EVERYBODY in gateways:
+        receivers |= await list_gateways(aws, service) - frozenset(told)
+    await asyncio.gather(*(_send(aws, service, gateway, message) for gateway in sorted(receivers)))
+
+
+async def _send(aws: Aws, service: Parts, gateway: str, message: str) -> None:
+    try:
+        await send_reply(aws, service, gateway, message)
+    except NotFound:
+        logger.info("the queue of %s is gone", gateway)
