@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from faaskeeper.blocks.attributes import Attribute, Item, get_number, get_string, number, string
+from faaskeeper.blocks.attributes import Attribute, Item, binary, get_number, get_string, number, string
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AccessDenied, ConditionFailed
 from faaskeeper.blocks.query import query_all
@@ -21,6 +21,7 @@ from faaskeeper.blocks.transactions import Position, read_together
 from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
 from faaskeeper.protocol.service import DATA_VERSION, Service, check_version
 from faaskeeper.storage.keys import EVENT, SUBTREE, Key, event_sort, head_key, pack_key, unpack_key
+from faaskeeper.storage.lanes import Lanes, unpack_lanes
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import Outcome
 from faaskeeper.znode.paths import Tops
@@ -41,8 +42,8 @@ class Head:
     that transaction cut off, ``detached_at`` is the last that cut off any: a gateway that has not heard of it must not
     show it before it knows which sessions it has left. Where it is not said, ``zxid`` may be. ``sessions`` is how many
     there are. ``queue`` names the requests queue that ``applied`` counts in: in a service restored from a backup it is
-    another one, and its positions start anew. ``journal`` and ``journal_step`` are there while a transaction is carried
-    out in steps (see ``journal``).
+    another one, and its positions start anew. ``lanes`` are the watermarks of direct calls. ``journal`` and
+    ``journal_step`` are there while a transaction is carried out in steps (see ``journal``).
     """
 
     zxid: int
@@ -56,6 +57,7 @@ class Head:
     detached_at: int = 0
     sessions: int = 0
     queue: str = ""
+    lanes: Lanes = field(default_factory=Lanes)
     journal: str = ""
     journal_step: int = 0
 
@@ -74,6 +76,7 @@ class Head:
             "detached_at": number(self.detached_at),
             "sessions": number(self.sessions),
             "queue": string(self.queue),
+            "lanes": binary(self.lanes.pack()),
         }
 
 
@@ -113,6 +116,8 @@ def head_of(item: Item) -> Head:
         detached_at=get_number(item, "detached_at", zxid),
         sessions=get_number(item, "sessions"),
         queue=get_string(item, "queue"),
+        # of what a function of the version before wrote down whole nothing is known of lanes
+        lanes=unpack_lanes(bytes(item["lanes"]["B"])) if "lanes" in item else Lanes(zxid),
         journal=get_string(item, "journal"),
         journal_step=get_number(item, "journal_step"),
     )

@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from faaskeeper.blocks.attributes import get_set
 from faaskeeper.blocks.aws import Aws
@@ -38,10 +39,15 @@ _MAX_NAMED = 2000
 _KEYS_PER_BATCH = 100
 
 
+Send: TypeAlias = Callable[[str, ReplyMessage], Awaitable[None]]
+"""Brings a gateway a reply or a hint. Raises AwsError if it may be had later."""
+
+
 class Announcer:
     """``notifier`` is the name of the function that sends many hints; without it they are all sent here."""
 
-    def __init__(self, aws: Aws, service: Service, notifier: str | None, metrics: Metrics) -> None:
+    def __init__(self, aws: Aws, service: Service, send: Send, notifier: str | None, metrics: Metrics) -> None:
+        self._send = send
         self._metrics = metrics
         self._aws = aws
         self._service = service
@@ -113,11 +119,15 @@ class Announcer:
         found = frozenset[str]().union(*(get_set(items.get(keys[path], {}), name) for path, name in sets))
         return frozenset(id for id in found if id == EVERYBODY or is_gateway(id))
 
-    async def _send(self, gateway: str, message: ReplyMessage) -> None:
+
+def queue_sender(aws: Aws, service: Service) -> Send:
+    """By the gateway's reply queue."""
+
+    async def send(gateway: str, message: ReplyMessage) -> None:
         if not gateway:
             return
         try:
-            await send_reply(self._aws, self._service, gateway, encode_reply(message))
+            await send_reply(aws, service, gateway, encode_reply(message))
         except NotFound:
             logger.info("gateway %s is gone, its reply is dropped", gateway)
         except AwsError as error:
@@ -125,6 +135,8 @@ class Announcer:
                 raise
             # no repetition changes it, and one gateway, whatever policy its queue has, must not hold up all others
             logger.exception("gateway %s cannot be reached, its reply is dropped", gateway)
+
+    return send
 
 
 def _fits(watched: Watched) -> bool:

@@ -16,7 +16,7 @@ from faaskeeper.blocks.errors import TooLarge
 from faaskeeper.blocks.invocation import Invocation, Rejected
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.transactions import Position
-from faaskeeper.functions.sequencer.announcer import Announcer
+from faaskeeper.functions.sequencer.announcer import Announcer, Send, queue_sender
 from faaskeeper.functions.sequencer.batch import Batch, Entry, build_batch
 from faaskeeper.protocol.messages import outcome_size
 from faaskeeper.protocol.service import Service
@@ -31,6 +31,7 @@ from faaskeeper.storage.journal import (
     step,
     write_journal,
 )
+from faaskeeper.storage.lanes import Lanes
 from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, head_of, read_events, read_head, read_subtrees
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.znodes import FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
@@ -47,28 +48,34 @@ _MAX_HEAD_OUTCOME_BYTES = 100_000
 
 
 def sequencer_committer(
-    aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None
+    aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None, send: Send | None = None
 ) -> Committer[Entry, Head, Batch]:
-    """One instance of the sequencer function. ``clock`` gives ms since the epoch, ``notifier`` is a function name."""
+    """One instance of a function that commits. ``clock`` gives ms since the epoch, ``notifier`` is a function name,
+    ``send`` takes replies and hints, by default to the gateways' queues."""
     metrics = Metrics()
-    return Committer(aws, clock, Sequencer(aws, service, clock, notifier, metrics), metrics)
+    announcer = Announcer(aws, service, send or queue_sender(aws, service), notifier, metrics)
+    return Committer(aws, clock, Sequencer(aws, service, clock, announcer, metrics), metrics)
 
 
 class Sequencer:
-    """The state machine of the requests queue (``committer.StateMachine``)."""
+    """The state machine of requests, from the queue or called directly (``committer.StateMachine``)."""
 
     def __init__(
-        self, aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None, metrics: Metrics
+        self, aws: Aws, service: Service, clock: Callable[[], int], announcer: Announcer, metrics: Metrics
     ) -> None:
         self._aws = aws
         self._service = service
         self._clock = clock
         self._metrics = metrics
-        self._announcer = Announcer(aws, service, notifier, metrics)
+        self._announcer = announcer
         self._subtrees = (0, Subtrees())
         self._queue = sha256(service.requests.encode()).hexdigest()[:12]
         self._suspects: frozenset[str] = frozenset()
         """What was taken to be missing by attempts since the last that succeeded."""
+
+    def is_applied(self, head: Head, entry: Entry) -> bool:
+        applied = head.applied if entry.call is None else head.lanes.applied(entry.call.lane, entry.call.since)
+        return applied is not None and entry.position <= applied
 
     async def build(self, head: Head, entries: Sequence[Entry]) -> Batch:
         subtrees = await self._of_subtrees(head)
@@ -77,7 +84,6 @@ class Sequencer:
         return batch
 
     def refuse(self, head: Head, entry: Entry) -> Batch:
-        """The watermark stays if there is time, as the request would fail again."""
         logger.error("request %d of %s", entry.request.number, entry.gateway)
         return Batch([entry], [Outcome(Code.SYSTEM_ERROR, head.zxid)])
 
@@ -114,7 +120,8 @@ class Sequencer:
             (entry.gateway, entry.request.number, outcome)
             for entry, outcome in zip(batch.entries, batch.outcomes, strict=True)
         ]
-        if batch.plan is None and invocation.late:
+        if batch.plan is None and (invocation.unsettled or any(entry.may_come_again for entry in batch.entries)):
+            # what changes nothing leaves no trace: another copy could be applied later, when it would change something
             batch = replace(batch, plan=Plan(), zxid=head.zxid + 1)
         if batch.plan is None:
             # what was checked must be the present: another instance may have gone on since, and even when the head
@@ -124,17 +131,19 @@ class Sequencer:
             self._count(batch)
             await self._announcer.announce(head.zxid, head.zxid, answers, Watched(), detached_at=head.detached_at)
             return head
+        applied, lanes = _marked(head, batch)
         following = Head(
             batch.zxid,
             head.zxid,
             tuple(batch.plan.keys),
-            batch.entries[-1].position if batch.entries else head.applied,
+            applied,
             tuple(answer for answer in answers if outcome_size(answer[2]) < _MAX_HEAD_OUTCOME_BYTES),
             subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
             detached=tuple(batch.detached),
             detached_at=batch.zxid if batch.detached else head.detached_at,
             sessions=head.sessions + batch.sessions,
             queue=self._queue,
+            lanes=lanes,
         )
         written = await self._write(invocation, batch.plan, head, following)
         if written is None:
@@ -227,3 +236,13 @@ class Sequencer:
         await self._announcer.announce(
             head.zxid, head.base, answers, watched, head.detached, detached_at=head.detached_at
         )
+
+
+def _marked(head: Head, batch: Batch) -> tuple[Position, Lanes]:
+    """The watermarks of the queue and of direct calls, the batch included."""
+    if not batch.entries:
+        return head.applied, head.lanes
+    last = batch.entries[-1]
+    if last.call is None:
+        return last.position, head.lanes
+    return head.applied, head.lanes.moved(last.call.lane, last.position, batch.zxid)
