@@ -13,6 +13,7 @@ from faaskeeper.blocks.queues import check_out, reply_queue_name
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import ReplyMessage, decode_reply
 from faaskeeper.protocol.service import Service
+from faaskeeper_client.gateway.tasks import Tasks
 
 T = TypeVar("T")
 
@@ -32,14 +33,14 @@ class Inbox:
     called with those received together in zxid order, must bear."""
 
     def __init__(
-        self, aws: Aws, service: Service, gateway: str, handle: Callable[[ReplyMessage], Awaitable[None]]
+        self, aws: Aws, service: Service, gateway_id: str, handle: Callable[[ReplyMessage], Awaitable[None]]
     ) -> None:
         self._aws = aws
         self._service = service
-        self._name = reply_queue_name(service, gateway)
+        self._name = reply_queue_name(service, gateway_id)
         self._handle = handle
         self._url = ""
-        self._deleting: set[asyncio.Task[None]] = set()
+        self._deleting = Tasks()
 
     async def open(self) -> None:
         """Creates the queue. Raises AwsError."""
@@ -111,9 +112,7 @@ class Inbox:
             except AwsError as error:
                 logger.info("replies will come again: %s", error)
 
-        task = asyncio.get_running_loop().create_task(delete())
-        self._deleting.add(task)
-        task.add_done_callback(self._deleting.discard)
+        self._deleting.spawn(delete())
 
 
 async def _surely(work: Callable[[], Awaitable[T]]) -> T:

@@ -17,7 +17,7 @@ from faaskeeper.functions.sequencer.sequencer import Sequencer
 from faaskeeper.storage import commit
 from faaskeeper.storage.ledger import Head
 from faaskeeper.storage.znodes import NodeItem
-from faaskeeper_client.gateway.gateway import Gateway
+from faaskeeper_client.gateway.missed_outcomes import MissedOutcomes
 from faaskeeper_simulator.cloud import FaultKind
 from faaskeeper_simulator.mutants.registry import mutant, schedules
 
@@ -144,11 +144,11 @@ def covered_requests_are_not_answered() -> Iterator[None]:
     async def nothing(self: Sequencer, head: Head, covered: Any) -> None:
         return
 
-    async def none(self: Gateway) -> frozenset[int]:
+    async def none(self: MissedOutcomes) -> frozenset[int]:
         return frozenset()
 
     # either alone ends the waiting: without the first, connections end for no reason, which is legal
-    with patch.object(Sequencer, "answer_again", nothing), patch.object(Gateway, "_missed", none):
+    with patch.object(Sequencer, "answer_again", nothing), patch.object(MissedOutcomes, "_missed", none):
         yield
 
 
