@@ -11,18 +11,23 @@ from faaskeeper_client.gateway.sessions import Sessions
 
 
 class Replies:
-    """Handles each reply in this order: events, outcomes, sessions that left."""
+    """Handles one reply after the other, each in this order: events, outcomes, sessions that left."""
 
     def __init__(self, observer: Observer, outbox: Outbox, sessions: Sessions) -> None:
         self._observer = observer
         self._outbox = outbox
         self._sessions = sessions
+        self._lock = asyncio.Lock()
 
     async def handle(self, message: ReplyMessage) -> None:
         """Raises AwsError, EventsLost."""
+        async with self._lock:
+            await self._take(message)
+
+    async def _take(self, message: ReplyMessage) -> None:
         await self._observer.learn(message)
         for number, outcome in message.outcomes:
-            self._outbox.resolve(number, outcome, message.zxid)
+            self._outbox.resolve(number, outcome)
         # whoever waited for an outcome takes note before anything else is handled
         await asyncio.sleep(0)
         # what came and left in one transaction

@@ -136,6 +136,8 @@ class Committer(Generic[EntryT, HeadT, BatchT]):
                 remaining = remaining[len(covered) :]
                 begun = True
                 continue
+            if attempt == most_races and not begun and not invocation.unsettled:
+                raise Contended(f"others committed first, {attempt} times")
             taken: Sequence[EntryT] = remaining[:most]
             committed, done = False, 0
             try:
@@ -161,10 +163,8 @@ class Committer(Generic[EntryT, HeadT, BatchT]):
                 if remaining:
                     invocation.mind_the_time()
             else:
+                await invocation.pause(attempt)
                 attempt += 1
-                if attempt == most_races and not begun and not invocation.unsettled:
-                    raise Contended(f"others committed first, {attempt} times")
-                await invocation.pause(attempt - 1)
 
     async def _complete_head(self, invocation: Invocation) -> HeadT:
         if self._head is None:

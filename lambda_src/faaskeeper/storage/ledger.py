@@ -35,15 +35,17 @@ _EVENT_RECORD_BYTES = 300_000
 class Head:
     """The state of the ledger after its last transaction.
 
-    ``zxid`` is the last one, ``base`` the one before that transaction, ``keys`` the items it wrote besides the
-    head. ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the
-    last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
-    ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are the (gateway, session, epoch) whose connections
-    that transaction cut off, ``detached_at`` is the last that cut off any: a gateway that has not heard of it must not
-    show it before it knows which sessions it has left. Where it is not said, ``zxid`` may be. ``sessions`` is how many
-    there are. ``queue`` names the requests queue that ``applied`` counts in: in a service restored from a backup it is
-    another one, and its positions start anew. ``lanes`` are the watermarks of direct calls. ``journal`` and
-    ``journal_step`` are there while a transaction is carried out in steps (see ``journal``).
+    ``zxid`` is the last one, ``base`` the one before that transaction, ``keys`` the items it wrote besides the head.
+    ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the operations of
+    the queue's last transaction, by (gateway, request number), for as long as its messages may come again;
+    ``call_outcomes`` those of the last direct call. ``queue_time`` is when the queue's last was, in ms. ``floor``:
+    event records up to it may be gone. ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are the (gateway,
+    session, epoch) whose connections that transaction cut off, ``detached_at`` is the last that cut off any: a gateway
+    that has not heard of it must not show it before it knows which sessions it has left. Where it is not said, ``zxid``
+    may be. ``sessions`` is how many there are. ``queue`` names the requests queue that ``applied`` counts in: in a
+    service restored from a backup it is another one, and its positions start anew. ``lanes`` are the watermarks of
+    direct calls. ``journal`` and ``journal_step`` are there while a transaction is carried out in steps (see
+    ``journal``).
     """
 
     zxid: int
@@ -58,6 +60,8 @@ class Head:
     sessions: int = 0
     queue: str = ""
     lanes: Lanes = field(default_factory=Lanes)
+    call_outcomes: tuple[tuple[str, int, Outcome], ...] = ()
+    queue_time: int = 0
     journal: str = ""
     journal_step: int = 0
 
@@ -70,7 +74,9 @@ class Head:
             "keys": string(_dump([pack_key(key) for key in self.keys])),
             "applied": number(self.applied.sequence_number),
             "applied_index": number(self.applied.index),
-            "outcomes": string(_dump([[g, n, *pack_outcome(outcome)] for g, n, outcome in self.outcomes])),
+            "outcomes": _pack_outcomes(self.outcomes),
+            "call_outcomes": _pack_outcomes(self.call_outcomes),
+            "queue_time": number(self.queue_time),
             "subtrees_epoch": number(self.subtrees_epoch),
             "detached": string(_dump(self.detached)),
             "detached_at": number(self.detached_at),
@@ -106,10 +112,9 @@ def head_of(item: Item) -> Head:
         base=get_number(item, "base"),
         keys=tuple(unpack_key(packed) for packed in json.loads(get_string(item, "keys", "[]"))),
         applied=Position(get_number(item, "applied"), get_number(item, "applied_index")),
-        outcomes=tuple(
-            (str(gateway), int(request), unpack_outcome(fields))
-            for gateway, request, *fields in json.loads(get_string(item, "outcomes", "[]"))
-        ),
+        outcomes=_outcomes_of(item, "outcomes"),
+        call_outcomes=_outcomes_of(item, "call_outcomes"),
+        queue_time=get_number(item, "queue_time"),
         floor=get_number(item, "floor"),
         subtrees_epoch=get_number(item, "subtrees_epoch"),
         detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),
@@ -120,6 +125,17 @@ def head_of(item: Item) -> Head:
         lanes=unpack_lanes(bytes(item["lanes"]["B"])) if "lanes" in item else Lanes(zxid),
         journal=get_string(item, "journal"),
         journal_step=get_number(item, "journal_step"),
+    )
+
+
+def _pack_outcomes(outcomes: Iterable[tuple[str, int, Outcome]]) -> Attribute:
+    return string(_dump([[gateway, request, *pack_outcome(outcome)] for gateway, request, outcome in outcomes]))
+
+
+def _outcomes_of(item: Item, attribute: str) -> tuple[tuple[str, int, Outcome], ...]:
+    return tuple(
+        (str(gateway), int(request), unpack_outcome(fields))
+        for gateway, request, *fields in json.loads(get_string(item, attribute, "[]"))
     )
 
 

@@ -62,7 +62,6 @@ class Direct:
                 logger.error("a call of gateway %r is refused: %s", error.gateway, error)
                 metrics.add("Refused")
                 return encode_answer([encode_refusal(str(error))])
-            metrics.add("DirectCalls")
             return await self._serve(id, message, seconds)
         finally:
             metrics.emit(self._service.name, self._clock())

@@ -31,7 +31,7 @@ from faaskeeper.storage.journal import (
     step,
     write_journal,
 )
-from faaskeeper.storage.lanes import Lanes
+from faaskeeper.storage.keys import Key
 from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, head_of, read_events, read_head, read_subtrees
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.znodes import FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
@@ -55,6 +55,10 @@ def sequencer_committer(
     metrics = Metrics()
     announcer = Announcer(aws, service, send or queue_sender(aws, service), notifier, metrics)
     return Committer(aws, clock, Sequencer(aws, service, clock, announcer, metrics), metrics)
+
+
+_REDELIVERED_WITHIN = 60_000
+"""ms from a commit of the queue until its messages come again, if the function died: some visibility timeouts."""
 
 
 class Sequencer:
@@ -131,20 +135,7 @@ class Sequencer:
             self._count(batch)
             await self._announcer.announce(head.zxid, head.zxid, answers, Watched(), detached_at=head.detached_at)
             return head
-        applied, lanes = _marked(head, batch)
-        following = Head(
-            batch.zxid,
-            head.zxid,
-            tuple(batch.plan.keys),
-            applied,
-            tuple(answer for answer in answers if outcome_size(answer[2]) < _MAX_HEAD_OUTCOME_BYTES),
-            subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
-            detached=tuple(batch.detached),
-            detached_at=batch.zxid if batch.detached else head.detached_at,
-            sessions=head.sessions + batch.sessions,
-            queue=self._queue,
-            lanes=lanes,
-        )
+        following = self._following(head, batch, tuple(batch.plan.keys), answers)
         written = await self._write(invocation, batch.plan, head, following)
         if written is None:
             return None
@@ -154,6 +145,35 @@ class Sequencer:
             batch.zxid, head.zxid, answers, batch.plan.watched, batch.detached, detached_at=following.detached_at
         )
         return written
+
+    def _following(
+        self, head: Head, batch: Batch, keys: tuple[Key, ...], answers: Sequence[tuple[str, int, Outcome]]
+    ) -> Head:
+        """The head that the batch makes of ``head``."""
+        following = replace(
+            head,
+            zxid=batch.zxid,
+            base=head.zxid,
+            keys=keys,
+            subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
+            detached=tuple(batch.detached),
+            detached_at=batch.zxid if batch.detached else head.detached_at,
+            sessions=head.sessions + batch.sessions,
+            queue=self._queue,
+        )
+        if not batch.entries:
+            return following
+        last, now = batch.entries[-1], self._clock()
+        kept = tuple(answer for answer in answers if outcome_size(answer[2]) < _MAX_HEAD_OUTCOME_BYTES)
+        if last.call is None:
+            return replace(following, applied=last.position, outcomes=kept, queue_time=now)
+        return replace(
+            following,
+            lanes=head.lanes.moved(last.call.lane, last.position, batch.zxid),
+            call_outcomes=kept,
+            # whoever is to tell them comes soon; every write pays for what the head holds
+            outcomes=head.outcomes if now - head.queue_time < _REDELIVERED_WITHIN else (),
+        )
 
     async def _write(self, invocation: Invocation, planned: Plan, previous: Head, head: Head) -> Head | None:
         """The head that follows. None if another transaction came first, or may have. Raises Rejected."""
@@ -221,9 +241,11 @@ class Sequencer:
     async def answer_again(self, head: Head, covered: Sequence[Entry]) -> None:
         """Covered requests were applied by an instance that may have died before it answered."""
         again = {(entry.gateway, entry.request.number) for entry in covered}
-        answers = [answer for answer in head.outcomes if answer[:2] in again]
+        by_call = covered[0].call is not None
+        answers = [answer for answer in (head.call_outcomes if by_call else head.outcomes) if answer[:2] in again]
         if not answers:
             return
+        # they may be of a transaction before the last: whoever else that concerned finds out by the head
         watched = Watched()
         if any(key.table == "ledger" for key in head.keys):
             events = await read_events(self._aws, self._service, head.base, head.zxid)
@@ -236,13 +258,3 @@ class Sequencer:
         await self._announcer.announce(
             head.zxid, head.base, answers, watched, head.detached, detached_at=head.detached_at
         )
-
-
-def _marked(head: Head, batch: Batch) -> tuple[Position, Lanes]:
-    """The watermarks of the queue and of direct calls, the batch included."""
-    if not batch.entries:
-        return head.applied, head.lanes
-    last = batch.entries[-1]
-    if last.call is None:
-        return last.position, head.lanes
-    return head.applied, head.lanes.moved(last.call.lane, last.position, batch.zxid)
