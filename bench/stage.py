@@ -10,8 +10,8 @@ from typing import Any
 
 from bench.meter import Meter
 from faaskeeper.blocks.aws import Aws, BotoAws
-from faaskeeper.blocks.committer import Stalled
 from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.invocation import Stalled
 from faaskeeper.blocks.runtime import milliseconds
 from faaskeeper.functions.sequencer.function import process_records
 from faaskeeper.functions.sequencer.sequencer import sequencer_committer

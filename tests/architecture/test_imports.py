@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "faaskeeper": "",
     "faaskeeper.znode": "",
     "faaskeeper.blocks": "",
-    "faaskeeper.protocol": "faaskeeper.znode",
+    "faaskeeper.protocol": "faaskeeper.znode faaskeeper.blocks",
     "faaskeeper.storage": "faaskeeper.znode faaskeeper.protocol faaskeeper.blocks",
     "faaskeeper.functions": CORE,
     "faaskeeper_cdk": f"faaskeeper {CORE} faaskeeper.functions",
@@ -43,8 +43,6 @@ apart: the rest works on the system as a whole."""
 
 
 LEFT = {
-    ("faaskeeper.blocks", "faaskeeper.protocol"),
-    ("faaskeeper.blocks", "faaskeeper.storage"),
     ("faaskeeper_cdk", "faaskeeper_client.discovery"),
 }
 """Imports upwards that are known, by layer: each is to go, and its line with it."""

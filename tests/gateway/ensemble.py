@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.clock import boot_time
-from faaskeeper.blocks.committer import Stalled
 from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.invocation import Stalled
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper_client.gateway.gateway import Gateway

@@ -26,6 +26,11 @@ class Suite:
     modules: Sequence[str]
     variables: Mapping[str, str]
 
+    @property
+    def version(self) -> str:
+        name, _, version = self.packages[0].partition("==")
+        return f"{name.partition('[')[0]} {version}"
+
     def results(self, stage: Stage, address: Address) -> dict[str, str]:
         """passed, failed or skipped by test. Raises NotHere."""
         python = python_with(stage.scratch, f"{self.name}-suite", *self.packages, "pytest==9.0.2")
@@ -51,13 +56,19 @@ class Suite:
 
 TOOZ = Suite(
     "tooz",
-    ("tooz[zookeeper]==9.1.0", *_TESTING),
+    ("tooz[zookeeper,etcd3gw,ipc,memcached,mysql,redis]==9.1.0", "psycopg2-binary==2.9.13", *_TESTING),
     ("tooz.tests.test_coordination", "tooz.tests.test_partitioner"),
     {"TOOZ_TEST_URL": "kazoo://HOST:PORT?timeout=5"},
 )
 TASKFLOW = Suite(
     "taskflow",
-    ("taskflow[zookeeper]==6.5.0", *_TESTING),
+    (
+        "taskflow[zookeeper,etcd,redis]==6.5.0",
+        "sqlalchemy==2.1.9",
+        "alembic==1.20.1",
+        "sqlalchemy-utils==0.43.0",
+        *_TESTING,
+    ),
     (
         "taskflow.tests.unit.jobs.test_zk_job",
         "taskflow.tests.unit.persistence.test_zk_persistence",
@@ -78,8 +89,8 @@ def taskflow(stage: Stage) -> str:
 def _beside(stage: Stage, suite: Suite) -> str:
     ours = suite.results(stage, stage.address)
     if not any(result == "passed" for result in ours.values()):
-        raise Wrong(f"no test of {suite.packages[0]} passed: {Counter(ours.values())}")
-    said = f"{suite.packages[0]}: {_counted(ours)}"
+        raise Wrong(f"no test of {suite.version} passed: {Counter(ours.values())}")
+    said = f"{suite.version}: {_counted(ours)}"
     oracle = stage.zookeeper
     if oracle is None:
         failed = sorted(test for test, result in ours.items() if result == "failed")

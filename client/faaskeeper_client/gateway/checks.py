@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.protocol.messages import Principal
@@ -24,55 +25,45 @@ _SESSION_IS_OVER = (Code.OK, Code.SESSION_EXPIRED, Code.SESSION_MOVED)
 """Outcomes of a close after which the session is nothing to this gateway."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Checks:
     """``clock`` gives seconds and goes on while the machine sleeps; ``drop_connections`` closes every connection."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        drop_connections: Callable[[], None],
-        *,
-        liveness: Liveness,
-        sessions: Sessions,
-        outbox: Outbox,
-        observer: Observer,
-        watches: Watches,
-    ) -> None:
-        self._clock = clock
-        self._drop_connections = drop_connections
-        self._liveness = liveness
-        self._sessions = sessions
-        self._outbox = outbox
-        self._observer = observer
-        self._watches = watches
+    clock: Callable[[], float]
+    drop_connections: Callable[[], None]
+    liveness: Liveness
+    sessions: Sessions
+    outbox: Outbox
+    observer: Observer
+    watches: Watches
 
     async def run(self) -> None:
         """Until cancelled. Only with watches or ephemerals does it look for news."""
-        looked = self._clock()
+        looked = self.clock()
         while True:
             await asyncio.sleep(_INTERVAL)
-            await self._liveness.alive()
-            for session in self._sessions.silent():
+            await self.liveness.alive()
+            for session in self.sessions.silent():
                 self._expire(session)
-            self._outbox.give_up(LONGEST_WITHOUT_OUTCOME)
-            if (self._watches or self._liveness.guards_any) and self._clock() - looked > self._look_interval():
-                looked = self._clock()
+            self.outbox.give_up(LONGEST_WITHOUT_OUTCOME)
+            if (self.watches or self.liveness.guards_any) and self.clock() - looked > self._look_interval():
+                looked = self.clock()
                 await self._look()
 
     async def _look(self) -> None:
         try:
-            await self._observer.catch_up()
+            await self.observer.catch_up()
         except EventsLost as error:
             logger.warning("%s; connections are closed", error)
-            self._drop_connections()
+            self.drop_connections()
             # now that nobody watches, nobody misses them
-            self._observer.complete = max(self._observer.complete, error.floor)
+            self.observer.complete = max(self.observer.complete, error.floor)
         except AwsError as error:
             logger.warning("the head cannot be read: %s", error)
 
     def _look_interval(self) -> float:
         """Seconds: a third of the shortest session timeout here."""
-        return min((session.timeout for session in self._sessions), default=MAX_SESSION_TIMEOUT) / 3000
+        return min((session.timeout for session in self.sessions), default=MAX_SESSION_TIMEOUT) / 3000
 
     def _expire(self, session: LocalSession) -> None:
         connection = session.connection
@@ -83,12 +74,12 @@ class Checks:
         if connection is not None:
             connection.close()
         principal = Principal(session.id, session.epoch, session.password)
-        outcome = self._outbox.submit(principal, CloseSession(silent=True))
+        outcome = self.outbox.submit(principal, CloseSession(silent=True))
 
         def done(future: asyncio.Future[Outcome]) -> None:
             if not future.cancelled() and future.exception() is None and future.result().code in _SESSION_IS_OVER:
-                self._sessions.remove(session.id, session.epoch)
+                self.sessions.remove(session.id, session.epoch)
             else:
-                session.expiring, session.heard = False, self._clock()
+                session.expiring, session.heard = False, self.clock()
 
         outcome.add_done_callback(done)

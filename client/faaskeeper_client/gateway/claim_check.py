@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import write_blob
@@ -13,14 +13,14 @@ from faaskeeper.znode.model import Blob, Data
 from faaskeeper.znode.operations import Create, Multi, Operation, SetData
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class ClaimCheck:
     """``entropy`` makes the keys."""
 
-    def __init__(self, aws: Aws, service: Service, gateway_id: str, entropy: random.Random) -> None:
-        self._aws = aws
-        self._service = service
-        self._gateway_id = gateway_id
-        self._entropy = entropy
+    aws: Aws
+    service: Service
+    gateway_id: str
+    entropy: random.Random
 
     async def check_in(self, operation: Operation) -> Operation:
         """The operation as it is sent: data of more than ``Service.blob_limit`` bytes is in the bucket then.
@@ -33,8 +33,8 @@ class ClaimCheck:
         return operation
 
     async def _blob(self, data: Data) -> Data:
-        if not isinstance(data, bytes) or len(data) <= self._service.blob_limit:
+        if not isinstance(data, bytes) or len(data) <= self.service.blob_limit:
             return data
-        key = data_key(self._service, self._gateway_id, self._entropy.getrandbits(128))
-        await write_blob(self._aws, self._service, key, data)
+        key = data_key(self.service, self.gateway_id, self.entropy.getrandbits(128))
+        await write_blob(self.aws, self.service, key, data)
         return Blob(key, len(data))

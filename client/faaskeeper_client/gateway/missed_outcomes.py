@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError
@@ -23,25 +24,17 @@ class OutcomeLost(Exception):
     reaper finds the session."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class MissedOutcomes:
-    def __init__(
-        self,
-        aws: Aws,
-        service: Service,
-        gateway_id: str,
-        *,
-        outbox: Outbox,
-        observer: Observer,
-        sessions: Sessions,
-        replies: Replies,
-    ) -> None:
-        self._aws = aws
-        self._service = service
-        self._gateway_id = gateway_id
-        self._outbox = outbox
-        self._observer = observer
-        self._sessions = sessions
-        self._replies = replies
+    """Looks once in ``LONGEST_WITHOUT_OUTCOME`` seconds."""
+
+    aws: Aws
+    service: Service
+    gateway_id: str
+    outbox: Outbox
+    observer: Observer
+    sessions: Sessions
+    replies: Replies
 
     async def run(self) -> None:
         """Until the outcome of an attachment is lost: storage has had its session here for a whole interval, but this
@@ -61,19 +54,19 @@ class MissedOutcomes:
     async def _missed(self) -> frozenset[int]:
         """Sessions that are attached here by what storage says, and by no outcome: neither by one that came, nor by one
         that the head still has. A sequencer that cannot send replies commits nothing more, so the head has it then."""
-        waiting = self._outbox.attaching(LONGEST_WITHOUT_OUTCOME)
-        head = await self._observer.catch_up() if waiting else None
+        waiting = self.outbox.attaching(LONGEST_WITHOUT_OUTCOME)
+        head = await self.observer.catch_up() if waiting else None
         if head is None:
             return frozenset()
-        own = self._gateway_id
+        own = self.gateway_id
         outcomes = (*head.outcomes, *head.call_outcomes)
         told = tuple((number, outcome) for id, number, outcome in outcomes if id == own and number in waiting)
         cut = tuple((session, epoch) for id, session, epoch in head.detached if id == own)
-        await self._replies.handle(ReplyMessage(head.zxid, head.base, told, None, cut, head.detached_at))
+        await self.replies.handle(ReplyMessage(head.zxid, head.base, told, None, cut, head.detached_at))
         ids = sorted(set(waiting.values()))
-        stored = await asyncio.gather(*(read_session(self._aws, self._service, id) for id in ids))
+        stored = await asyncio.gather(*(read_session(self.aws, self.service, id) for id in ids))
         return frozenset(
             id
             for id, session in zip(ids, stored, strict=True)
-            if session is not None and session.gateway == own and not self._sessions.knows(id, session.epoch)
+            if session is not None and session.gateway == own and not self.sessions.knows(id, session.epoch)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
 from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper_client.gateway.observer import Observer
@@ -10,26 +11,26 @@ from faaskeeper_client.gateway.outbox import Outbox
 from faaskeeper_client.gateway.sessions import Sessions
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Replies:
     """Handles one reply after the other, each in this order: events, outcomes, sessions that left."""
 
-    def __init__(self, observer: Observer, outbox: Outbox, sessions: Sessions) -> None:
-        self._observer = observer
-        self._outbox = outbox
-        self._sessions = sessions
-        self._lock = asyncio.Lock()
+    observer: Observer
+    outbox: Outbox
+    sessions: Sessions
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def handle(self, message: ReplyMessage) -> None:
         """Raises AwsError, EventsLost."""
         async with self._lock:
-            await self._take(message)
+            await self._handle(message)
 
-    async def _take(self, message: ReplyMessage) -> None:
-        await self._observer.learn(message)
+    async def _handle(self, message: ReplyMessage) -> None:
+        await self.observer.learn(message)
         for number, outcome in message.outcomes:
-            self._outbox.resolve(number, outcome)
+            self.outbox.resolve(number, outcome)
         # whoever waited for an outcome takes note before anything else is handled
         await asyncio.sleep(0)
         # what came and left in one transaction
         for session, epoch in message.detached:
-            self._sessions.remove(session, epoch)
+            self.sessions.remove(session, epoch)

@@ -155,7 +155,7 @@ def replies_before_events() -> Iterator[None]:
 
     async def handle(self: Replies, message: ReplyMessage) -> None:
         for number, outcome in message.outcomes:
-            self._outbox.resolve(number, outcome)
+            self.outbox.resolve(number, outcome)
         await asyncio.sleep(0.001)
         await real(self, message)
 
@@ -191,9 +191,9 @@ def a_second_recursive_watch_counts_too_early() -> Iterator[None]:
     real = LastingWatches._watch
 
     async def watch(self: LastingWatches, kind: WatchKind, path: str) -> int:
-        before = (kind, path) in self._watches.armed
+        before = (kind, path) in self.watches.armed
         async with self._one_by_one(kind, path):
-            after = (kind, path) in self._watches.armed
+            after = (kind, path) in self.watches.armed
         if kind is WatchKind.RECURSIVE and after and not before:
             return 0
         return await real(self, kind, path)
