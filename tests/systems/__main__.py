@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from tests.foreign import NotHere, Wrong
+from tests.systems.celery import celery
 from tests.systems.patroni import patroni
 from tests.systems.stage import Stage, stage
 from tests.systems.suites import taskflow, tooz
 
-SYSTEMS: Sequence[Callable[[Stage], str]] = (patroni, tooz, taskflow)
+SYSTEMS: Sequence[Callable[[Stage], str]] = (patroni, tooz, taskflow, celery)
 
 
 def main(arguments: list[str] | None = None) -> int:
