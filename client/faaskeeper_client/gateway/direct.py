@@ -61,6 +61,8 @@ class DirectCalls:
         self._probing: asyncio.Task[None] | None = None
         self._resting_until = float("-inf")
         self._rest = _FIRST_REST
+        self._stale = 0
+        """Calls in a row that were stale: with more gateways than lanes, all of them are."""
 
     def ready(self) -> bool:
         """Whether the next requests may go by a call. If that is not known, it is found out meanwhile."""
@@ -82,7 +84,8 @@ class DirectCalls:
         that it was not run says nothing of the copy before.
         """
         self._number += 1
-        since, repeated, stale = self._complete(), False, 0
+        first = since = self._complete()
+        repeated = False
         until, attempt = self._clock() + _GIVE_UP, 0
         while True:
             try:
@@ -97,15 +100,17 @@ class DirectCalls:
                 if answer.refusal is None:
                     self.answered += 1
                     self._rest = _FIRST_REST
+                    self._stale = self._stale if since > first else 0
                     return answer.replies
                 reason = answer.refusal.value
                 if answer.refusal is Refusal.STALE:
                     if repeated:
                         raise Unavailable("lambda", "invoke", "Stale", "whether a call was applied is forgotten")
-                    stale += 1
-                    if stale < _MOST_STALE:
+                    self._stale += 1
+                    if self._stale < _MOST_STALE:
                         since = answer.zxid
                         continue
+                    self._stale = 0
             if not repeated:
                 self._use_queue(reason)
                 return None

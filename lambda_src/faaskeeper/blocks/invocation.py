@@ -47,6 +47,8 @@ class Invocation:
         self._deadline = _loop_time() + seconds
         self.unsettled = False
         """Whether the answer to a write was lost: it may still take effect, as long as its condition holds."""
+        self.wrote = False
+        """Whether a write was tried."""
 
     def mind_the_time(self) -> None:
         """An invocation that is cut off leaves its messages invisible for long; one that ends brings them back. Raises
@@ -77,6 +79,7 @@ class Invocation:
         """Makes a conditional write of DynamoDB, once. False if its condition failed, or if its answer was lost: then a
         read of the item that the condition is about tells whether it happened. Raises Rejected, AwsError."""
         began = self._clock()
+        self.wrote = True
         self._metrics.add("Transactions")
         try:
             await call()

@@ -11,13 +11,13 @@ from faaskeeper.blocks.errors import AccessDenied, AwsError, Conflict, Throttled
 
 T = TypeVar("T")
 
-FIRST_DELAY = 0.01
-LONGEST_DELAY = 0.5
+FIRST_DELAY_SECONDS = 0.01
+MAX_RETRY_DELAY_SECONDS = 0.5
 
 
 def delay(attempt: int) -> float:
     """Seconds to wait after failed attempt number ``attempt`` (from 0): exponential, with full jitter."""
-    return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2**attempt))
+    return random.uniform(0, min(MAX_RETRY_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**attempt))
 
 
 def passing(error: AwsError) -> bool:

@@ -37,15 +37,14 @@ class Head:
 
     ``zxid`` is the last one, ``base`` the one before that transaction, ``keys`` the items it wrote besides the head.
     ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the operations of
-    the queue's last transaction, by (gateway, request number), for as long as its messages may come again;
-    ``call_outcomes`` those of the last direct call. ``queue_time`` is when the queue's last was, in ms. ``floor``:
-    event records up to it may be gone. ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are the (gateway,
-    session, epoch) whose connections that transaction cut off, ``detached_at`` is the last that cut off any: a gateway
-    that has not heard of it must not show it before it knows which sessions it has left. Where it is not said, ``zxid``
-    may be. ``sessions`` is how many there are. ``queue`` names the requests queue that ``applied`` counts in: in a
-    service restored from a backup it is another one, and its positions start anew. ``lanes`` are the watermarks of
-    direct calls. ``journal`` and ``journal_step`` are there while a transaction is carried out in steps (see
-    ``journal``).
+    the queue's last transaction, by (gateway, request number); ``call_outcomes`` those of the last direct call.
+    ``floor``: event records up to it may be gone. ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are
+    the (gateway, session, epoch) whose connections that transaction cut off, ``detached_at`` is the last that cut off
+    any: a gateway that has not heard of it must not show it before it knows which sessions it has left. Where it is not
+    said, ``zxid`` may be. ``sessions`` is how many there are. ``queue`` names the requests queue that ``applied``
+    counts in: in a service restored from a backup it is another one, and its positions start anew. ``lanes`` are the
+    watermarks of direct calls. ``journal`` and ``journal_step`` are there while a transaction is carried out in steps
+    (see ``journal``).
     """
 
     zxid: int
@@ -61,7 +60,6 @@ class Head:
     queue: str = ""
     lanes: Lanes = field(default_factory=Lanes)
     call_outcomes: tuple[tuple[str, int, Outcome], ...] = ()
-    queue_time: int = 0
     journal: str = ""
     journal_step: int = 0
 
@@ -76,7 +74,6 @@ class Head:
             "applied_index": number(self.applied.index),
             "outcomes": _pack_outcomes(self.outcomes),
             "call_outcomes": _pack_outcomes(self.call_outcomes),
-            "queue_time": number(self.queue_time),
             "subtrees_epoch": number(self.subtrees_epoch),
             "detached": string(_dump(self.detached)),
             "detached_at": number(self.detached_at),
@@ -114,7 +111,6 @@ def head_of(item: Item) -> Head:
         applied=Position(get_number(item, "applied"), get_number(item, "applied_index")),
         outcomes=_outcomes_of(item, "outcomes"),
         call_outcomes=_outcomes_of(item, "call_outcomes"),
-        queue_time=get_number(item, "queue_time"),
         floor=get_number(item, "floor"),
         subtrees_epoch=get_number(item, "subtrees_epoch"),
         detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),

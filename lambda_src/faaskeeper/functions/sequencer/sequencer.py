@@ -16,6 +16,7 @@ from faaskeeper.blocks.errors import TooLarge
 from faaskeeper.blocks.invocation import Invocation, Rejected
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.transactions import Position
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.sequencer.announcer import Announcer, Send, queue_sender
 from faaskeeper.functions.sequencer.batch import Batch, Entry, build_batch
 from faaskeeper.protocol.messages import outcome_size
@@ -43,6 +44,9 @@ from faaskeeper.znode.state import State
 logger = logging.getLogger(__name__)
 
 _NOTHING_APPLIED = Position(0, 0)
+_MAX_KEPT_OUTCOME_BYTES = 400
+_NUMBER_BYTES = 22
+"""Of a request's number, with what separates it."""
 _MAX_HEAD_OUTCOME_BYTES = 100_000
 """Of an outcome in the head. A larger one, of a huge multi, is answered once: if that is lost, so is the connection."""
 
@@ -52,13 +56,9 @@ def sequencer_committer(
 ) -> Committer[Entry, Head, Batch]:
     """One instance of a function that commits. ``clock`` gives ms since the epoch, ``notifier`` is a function name,
     ``send`` takes replies and hints, by default to the gateways' queues."""
-    metrics = Metrics()
+    metrics = FunctionMetrics()
     announcer = Announcer(aws, service, send or queue_sender(aws, service), notifier, metrics)
     return Committer(aws, clock, Sequencer(aws, service, clock, announcer, metrics), metrics)
-
-
-_REDELIVERED_WITHIN = 60_000
-"""ms from a commit of the queue until its messages come again, if the function died: some visibility timeouts."""
 
 
 class Sequencer:
@@ -163,16 +163,15 @@ class Sequencer:
         )
         if not batch.entries:
             return following
-        last, now = batch.entries[-1], self._clock()
+        last = batch.entries[-1]
         kept = tuple(answer for answer in answers if outcome_size(answer[2]) < _MAX_HEAD_OUTCOME_BYTES)
         if last.call is None:
-            return replace(following, applied=last.position, outcomes=kept, queue_time=now)
+            return replace(following, applied=last.position, outcomes=kept, call_outcomes=_small(head.call_outcomes))
         return replace(
             following,
             lanes=head.lanes.moved(last.call.lane, last.position, batch.zxid),
             call_outcomes=kept,
-            # whoever is to tell them comes soon; every write pays for what the head holds
-            outcomes=head.outcomes if now - head.queue_time < _REDELIVERED_WITHIN else (),
+            outcomes=_small(head.outcomes),
         )
 
     async def _write(self, invocation: Invocation, planned: Plan, previous: Head, head: Head) -> Head | None:
@@ -258,3 +257,10 @@ class Sequencer:
         await self._announcer.announce(
             head.zxid, head.base, answers, watched, head.detached, detached_at=head.detached_at
         )
+
+
+def _small(outcomes: tuple[tuple[str, int, Outcome], ...]) -> tuple[tuple[str, int, Outcome], ...]:
+    """Outcomes of the other way of requests, queue or calls, that stay in the head: only a function that died has still
+    to tell them, and every write pays for what the head holds."""
+    size = sum(len(gateway) + _NUMBER_BYTES + outcome_size(outcome) for gateway, _, outcome in outcomes)
+    return outcomes if size <= _MAX_KEPT_OUTCOME_BYTES else ()
