@@ -107,11 +107,13 @@ class Deployment:
         return handle
 
     def _start_direct(self, instance: Instance) -> Handler:
-        aws = self.cloud.client(instance.process, timeout=direct_function._TIMEOUT)
+        aws = self.cloud.client(instance.process, timeout=direct_function._TIMEOUT_SECONDS)
         made = direct_function.Direct(aws, self.service, _clock(instance), "notifier")
 
         async def handle(event: Any, context: Context) -> Any:
-            return await made.answer(event, context.get_remaining_time_in_millis() / 1000 - direct_function.MARGIN)
+            return await made.answer(
+                event, context.get_remaining_time_in_millis() / 1000 - direct_function.MARGIN_SECONDS
+            )
 
         return handle
 

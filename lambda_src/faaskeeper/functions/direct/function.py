@@ -24,21 +24,21 @@ from faaskeeper.storage.ledger import Head
 
 logger = logging.getLogger(__name__)
 
-MARGIN = 2.0
+MARGIN_SECONDS = 2.0
 """Seconds before the function's timeout at which an attempt ends."""
 MOST_RACES = 3
 """Commits that a call loses to others before its gateway is sent to the queue, where nobody loses."""
-_TIMEOUT = 3.0
+_TIMEOUT_SECONDS = 3.0
 """Seconds for which an answer of AWS is waited for: the gateway waits with it."""
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
-    return run(_direct().answer(event, context.get_remaining_time_in_millis() / 1000 - MARGIN))
+    return run(_direct().answer(event, context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS))
 
 
 @cache
 def _direct() -> Direct:
-    return Direct(aws(_TIMEOUT), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None)
+    return Direct(aws(_TIMEOUT_SECONDS), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None)
 
 
 class Direct:
