@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "faaskeeper_cdk": f"faaskeeper {CORE} faaskeeper.functions",
     "faaskeeper_client": "faaskeeper_client.kazoo_client faaskeeper_client.discovery",
     "faaskeeper_client.addresses": "",
+    "faaskeeper_client.prices": "",
     "faaskeeper_client.wire": "faaskeeper.znode",
     "faaskeeper_client.gateway": f"faaskeeper {CORE} faaskeeper_client.wire",
     "faaskeeper_client.discovery": "faaskeeper.protocol faaskeeper.blocks",

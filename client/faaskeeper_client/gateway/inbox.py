@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import MAX_OBJECT_BYTES, Aws
 from faaskeeper.blocks.errors import AwsError, NotFound
-from faaskeeper.blocks.queues import check_out, reply_queue_name
+from faaskeeper.blocks.queues import YOUNG_SECONDS, check_out, reply_queue_name
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import ReplyMessage, decode_reply
 from faaskeeper.protocol.service import Service
@@ -26,6 +26,8 @@ _VISIBILITY = 2
 _RETENTION = 14 * 24 * 3600
 """Seconds; the most that SQS keeps a message. An attachment whose reply is lost makes a session that nobody knows."""
 _PAUSE_AFTER_ERROR = 1.0
+_PAUSE_WHILE_YOUNG = 0.25
+"""Seconds between looks for a new queue that SQS does not find."""
 
 
 class Inbox:
@@ -40,6 +42,7 @@ class Inbox:
         self._name = reply_queue_name(service, gateway_id)
         self._handle = handle
         self._url = ""
+        self._young_until = 0.0
         self._deleting = Tasks()
 
     async def open(self) -> None:
@@ -55,6 +58,7 @@ class Inbox:
             lambda: self._aws.call("sqs", "create_queue", QueueName=self._name, Attributes=attributes)
         )
         self._url = response["QueueUrl"]
+        self._young_until = asyncio.get_running_loop().time() + YOUNG_SECONDS
 
     async def run(self) -> None:
         """Receives until cancelled. Raises NotFound when the queue is gone; that, InvalidMessage or
@@ -70,7 +74,10 @@ class Inbox:
                     WaitTimeSeconds=_LONG_POLL,
                 )
             except NotFound:
-                raise
+                if asyncio.get_running_loop().time() >= self._young_until:
+                    raise
+                await asyncio.sleep(_PAUSE_WHILE_YOUNG)
+                continue
             except AwsError as error:
                 logger.warning("replies cannot be received: %s", error)
                 await asyncio.sleep(_PAUSE_AFTER_ERROR)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import NotFound
 from faaskeeper.blocks.parts import Parts
-from faaskeeper.blocks.queues import list_gateways, send_reply
+from faaskeeper.blocks.queues import YOUNG_SECONDS, list_gateways, send_reply
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,13 @@ async def notify(aws: Aws, service: Parts, message: str, gateways: Collection[st
     await asyncio.gather(*(_send(aws, service, gateway, message) for gateway in sorted(receivers)))
 
 
-async def _send(aws: Aws, service: Parts, gateway: str, message: str) -> None:
+async def reply_to_young(aws: Aws, service: Parts, replies: Iterable[tuple[str, str]]) -> None:
+    """Sends each gateway its message, for as long as SQS may not know its queue yet."""
+    await asyncio.gather(*(_send(aws, service, *reply, patience=YOUNG_SECONDS) for reply in replies))
+
+
+async def _send(aws: Aws, service: Parts, gateway: str, message: str, *, patience: float = 0.0) -> None:
     try:
-        await send_reply(aws, service, gateway, message)
+        await send_reply(aws, service, gateway, message, patience=patience)
     except NotFound:
         logger.info("the queue of %s is gone", gateway)

@@ -7,7 +7,15 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from faaskeeper.blocks.errors import AccessDenied, AwsError, Conflict, Throttled, TransactionCancelled, Unavailable
+from faaskeeper.blocks.errors import (
+    AccessDenied,
+    AwsError,
+    Conflict,
+    NotSent,
+    Throttled,
+    TransactionCancelled,
+    Unavailable,
+)
 
 T = TypeVar("T")
 
@@ -25,7 +33,7 @@ def passing(error: AwsError) -> bool:
     if isinstance(error, TransactionCancelled):
         codes = {reason.code for reason in error.reasons} - {"None"}
         return codes <= {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-    return isinstance(error, (Conflict, Throttled, Unavailable))
+    return isinstance(error, (Conflict, NotSent, Throttled, Unavailable))
 
 
 async def repeat(
@@ -49,6 +57,6 @@ async def repeat(
                 attempt += 1
                 if clock() <= deadline:
                     continue
-            if unknown is not None and isinstance(error, (AccessDenied, Throttled)):
+            if unknown is not None and isinstance(error, (AccessDenied, NotSent, Throttled)):
                 raise unknown from error
             raise

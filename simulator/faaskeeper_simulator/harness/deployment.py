@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from faaskeeper.blocks import runtime
-from faaskeeper.blocks.fan_out import notify
 from faaskeeper.functions.direct import function as direct_function
 from faaskeeper.functions.janitor import function as janitor
 from faaskeeper.functions.janitor.janitor import Janitor
 from faaskeeper.functions.metrics import FunctionMetrics
+from faaskeeper.functions.notifier import function as notifier
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.sequencer import function as sequencer
 from faaskeeper.functions.sequencer.sequencer import sequencer_committer
@@ -121,7 +121,7 @@ class Deployment:
         aws = self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT)
 
         async def handle(event: Any, context: Context) -> None:
-            await notify(aws, self.service, event["message"], event["gateways"], event["told"])
+            await notifier.send(aws, self.service, event)
 
         return handle
 

@@ -13,11 +13,10 @@ from faaskeeper.blocks.invocation import Contended, Forgotten
 from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.environment import service
-from faaskeeper.functions.sequencer.announcer import queue_sender
 from faaskeeper.functions.sequencer.batch import Batch, DirectCall, Entry
 from faaskeeper.functions.sequencer.sequencer import sequencer_committer
 from faaskeeper.protocol.calls import CallId, Refusal, decode_call, encode_answer, encode_refused
-from faaskeeper.protocol.messages import OtherVersion, ReplyMessage, RequestMessage, encode_refusal, encode_reply
+from faaskeeper.protocol.messages import OtherVersion, RequestMessage, encode_refusal
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.lanes import lane_digest
 from faaskeeper.storage.ledger import Head
@@ -47,8 +46,7 @@ class Direct:
     def __init__(self, aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None) -> None:
         self._service = service
         self._clock = clock
-        self._by_queue = queue_sender(aws, service)
-        self._committer: Committer[Entry, Head, Batch] = sequencer_committer(aws, service, clock, notifier, self._send)
+        self._committer: Committer[Entry, Head, Batch] = sequencer_committer(aws, service, clock, notifier, self._keep)
         self._caller = ""
         self._replies: list[str] = []
 
@@ -83,9 +81,8 @@ class Direct:
             return encode_refused(Refusal.STALE, head.zxid)
         return encode_answer(self._replies)
 
-    async def _send(self, gateway: str, message: ReplyMessage) -> None:
-        """The caller's own in the answer, all others by their queues."""
+    def _keep(self, gateway: str, reply: str) -> bool:
+        """The caller's own for the answer."""
         if gateway == self._caller:
-            self._replies.append(encode_reply(message))
-        else:
-            await self._by_queue(gateway, message)
+            self._replies.append(reply)
+        return gateway == self._caller

@@ -17,7 +17,7 @@ from faaskeeper.blocks.invocation import Invocation, Rejected
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.metrics import FunctionMetrics
-from faaskeeper.functions.sequencer.announcer import Announcer, Send, queue_sender
+from faaskeeper.functions.sequencer.announcer import Announcer, Keep
 from faaskeeper.functions.sequencer.batch import Batch, Entry, build_batch
 from faaskeeper.protocol.messages import outcome_size
 from faaskeeper.protocol.service import Service
@@ -52,12 +52,12 @@ _MAX_HEAD_OUTCOME_BYTES = 100_000
 
 
 def sequencer_committer(
-    aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None, send: Send | None = None
+    aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None, keep: Keep | None = None
 ) -> Committer[Entry, Head, Batch]:
     """One instance of a function that commits. ``clock`` gives ms since the epoch, ``notifier`` is a function name,
-    ``send`` takes replies and hints, by default to the gateways' queues."""
+    ``keep`` takes the messages to gateways that it brings them itself."""
     metrics = FunctionMetrics()
-    announcer = Announcer(aws, service, send or queue_sender(aws, service), notifier, metrics)
+    announcer = Announcer(aws, service, notifier, metrics, keep)
     return Committer(aws, clock, Sequencer(aws, service, clock, announcer, metrics), metrics)
 
 
