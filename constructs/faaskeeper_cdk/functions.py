@@ -100,6 +100,15 @@ class Functions(Construct):
         self.direct = self._committing(
             "Direct", "Commits requests of a gateway that calls it", tier, storage, [replies], blobs
         )
+        self.direct_retries = lambda_.CfnEventInvokeConfig(
+            self,
+            "DirectRetries",
+            function_name=self.direct.function_name,
+            qualifier="$LATEST",
+            # gateways wait for the answer; nobody waits for that of an asynchronous invocation
+            maximum_event_age_in_seconds=MIN_EVENT_AGE.to_seconds(),
+            maximum_retry_attempts=0,
+        )
         self.requests_mapping = self.sequencer.take_requests(queues.requests, tier)
 
         self.reaper = self._function("Reaper", "Asks for the expiry of gateways that stopped beating", loops=True)

@@ -102,7 +102,12 @@ def test_what_is_invoked_asynchronously_says_how_often(template: Templates, tier
     for id, properties_ in configured.items():
         handler = all_resources[id]["Properties"]["Handler"].split(".")[2]
         attempts, age = properties_["MaximumRetryAttempts"], properties_["MaximumEventAgeInSeconds"]
-        assert (handler, attempts, age) in {("notifier", 1, 60), ("janitor", 0, 60), ("emptier", 2, 900)}
+        assert (handler, attempts, age) in {
+            ("notifier", 1, 60),
+            ("direct", 0, 60),
+            ("janitor", 0, 60),
+            ("emptier", 2, 900),
+        }
 
 
 def test_journals_outlive_every_moment_that_the_tables_can_be_restored_to(template: Templates, tier: str) -> None:

@@ -126,6 +126,8 @@ def build(
                 _compare(order, step, actual, "committed")
             for outcome in answered.get((entry[1].message.gateway, step.request.number), ()):
                 _compare(order, step, outcome, "answered")
+            if order.violations:
+                return order, model
             if step.changed:
                 at_zxid(model)
         if commit.head.keys == () and commit.head.zxid == commit.head.base + 1 == model.zxid + 1:
@@ -299,7 +301,7 @@ class _Asked:
             return calls[index], calls[index].body  # type: ignore[return-value]
         self._strayed.add(address)
         expected = calls[index] if index < len(calls) else "nothing more"
-        text = f"message {sent.sequence_number} has {request}, the client's next request is another"
+        text = f"{sent.by} sent {request}, the client's next request is another"
         evidence = (expected, *calls[max(0, index - 3) : index])
         self._order.violations.append(Violation("session order", text, sent.time, evidence))
         return None, request.operation
