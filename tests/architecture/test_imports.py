@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "faaskeeper_client.demo": "faaskeeper.blocks faaskeeper_client.gateway_thread faaskeeper_client.local",
     "faaskeeper_client.cli": (
         f"faaskeeper {CORE} faaskeeper_client.addresses faaskeeper_client.discovery faaskeeper_client.gateway_thread "
-        "faaskeeper_client.local faaskeeper_client.wire"
+        "faaskeeper_client.local faaskeeper_client.prices faaskeeper_client.wire"
     ),
     "faaskeeper_simulator": "",
     "faaskeeper_simulator.cloud": "faaskeeper.blocks",
