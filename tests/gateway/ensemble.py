@@ -84,13 +84,14 @@ class Tap:
 
 
 class Served:
-    """A gateway on a port of its own."""
+    """A gateway on a port of its own. ``around`` may put something between the gateway and its Aws."""
 
-    def __init__(self, aws: Aws, stage: Stage) -> None:
+    def __init__(self, aws: Aws, stage: Stage, around: Callable[[Aws], Aws] = lambda aws: aws) -> None:
         self.tap = Tap(aws)
+        self.aws = around(self.tap)
         self.ahead = 0.0
         """Seconds by which the gateway's clock is ahead."""
-        self.gateway = Gateway(self.tap, stage.service, clock=lambda: boot_time() + self.ahead)
+        self.gateway = Gateway(self.aws, stage.service, clock=lambda: boot_time() + self.ahead)
         self._server = Server(self.gateway)
         self._killed = False
         self.port = 0
@@ -137,8 +138,8 @@ class Ensemble:
         """While it is clear, the sequencer takes nothing more."""
         self.sequencing.set()
 
-    async def gateway(self) -> Served:
-        served = await Served(self.stage.aws, self.stage).start()
+    async def gateway(self, around: Callable[[Aws], Aws] = lambda aws: aws) -> Served:
+        served = await Served(self.stage.aws, self.stage, around).start()
         self.gateways.append(served)
         return served
 
