@@ -43,9 +43,10 @@ _COLUMNS = f"{'items':>6} {'WU':>6} {'RU':>6} {'msgs':>5} {'gw calls':>9} {'$ / 
 _HEADER = f"{'operation':38} {'seq. calls':>10} {_COLUMNS}"
 
 
-async def main(siblings: int | None) -> None:
-    """``siblings``: nothing but a znode that gets so many children, which are listed and deleted again."""
-    async with stage(gateways=2) as on:
+async def main(siblings: int | None, *, by_call: bool) -> None:
+    """``siblings``: nothing but a znode that gets so many children, which are listed and deleted again. ``by_call``:
+    by direct calls, else by the queue."""
+    async with stage(gateways=2, by_call=by_call) as on:
         clients = [await _client(port) for port in on.ports]
         try:
             if siblings is not None:
@@ -213,7 +214,7 @@ def _dollars(sequencer: Count, gateway: Count) -> float:
     storage += (sequencer.read_units + gateway.read_units) * READ_UNIT
     storage += gateway.calls["put_object"] * PUT + gateway.calls["get_object"] * GET
     messages = 3 * (gateway.messages * FIFO_REQUEST + sequencer.messages * STANDARD_REQUEST)
-    invoked = bool(gateway.messages)
+    invoked = bool(gateway.messages or gateway.calls["invoke"])
     return storage + messages + invoked * (LAMBDA_REQUEST + _SEQUENCER_GB_SECONDS * LAMBDA_GB_SECOND)
 
 
@@ -257,5 +258,7 @@ async def _client(port: int) -> Any:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.operations", description=__doc__)
     parser.add_argument("--siblings", type=int, metavar="N", help="only: a znode with N children")
+    parser.add_argument("--queue", action="store_true", help="all writes by the queue, none by direct calls")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(parser.parse_args().siblings))
+        options = parser.parse_args()
+        asyncio.run(main(options.siblings, by_call=not options.queue))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from bench.meter import Meter
-from faaskeeper.blocks.aws import Aws, BotoAws
+from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.runtime import milliseconds
+from faaskeeper.functions.direct.function import Direct
 from faaskeeper.functions.sequencer.function import process_records
 from faaskeeper.functions.sequencer.sequencer import sequencer_committer
 from faaskeeper.protocol.service import Service
@@ -41,15 +44,17 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(gateways: int) -> AsyncGenerator[Stage]:
-    """Queues and bucket on the embedded cloud, tables on DynamoDB Local, whose capacity figures are exact."""
+async def stage(gateways: int, *, by_call: bool = True) -> AsyncGenerator[Stage]:
+    """Queues and bucket on the embedded cloud, tables on DynamoDB Local, whose capacity figures are exact. ``by_call``:
+    gateways call the direct function."""
     with EmbeddedCloud(account=_ACCOUNT) as cloud, dynamodb_local() as tables_url:
         rest = BotoAws(session=cloud.session())
         tables = BotoAws(session=CloudSession(tables_url, "bench", cloud.region))
-        service = await _resources(rest, tables, cloud)
+        service = await _resources(rest, tables, cloud, by_call)
         idle = frozenset({("update_item", service.sessions)})
-        meters = tuple(Meter(tables, rest, idle) for _ in range(gateways))
         sequencer = Meter(tables, rest)
+        direct = Direct(sequencer, service, milliseconds)
+        meters = tuple(Meter(tables, _Invoking(rest, direct), idle) for _ in range(gateways))
         messages: list[int] = []
         idle_now = asyncio.Event()
         running = asyncio.create_task(_run(rest, sequencer, service, messages, idle_now))
@@ -69,7 +74,23 @@ async def stage(gateways: int) -> AsyncGenerator[Stage]:
             tables.close()
 
 
-async def _resources(rest: Aws, tables: Aws, cloud: EmbeddedCloud) -> Service:
+class _Invoking:
+    """An Aws whose Lambda runs the direct function in this process; ``rest`` answers all else."""
+
+    def __init__(self, rest: Aws, direct: Direct) -> None:
+        self._rest = rest
+        self._direct = direct
+        self._free = asyncio.Lock()
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> Response:
+        if service != "lambda":
+            return await self._rest.call(service, operation, **parameters)
+        async with self._free:  # an instance does one thing at a time
+            answer = await self._direct.answer(json.loads(parameters["Payload"]), _SECONDS)
+        return {"StatusCode": 200, "Payload": json.dumps(answer).encode()}
+
+
+async def _resources(rest: Aws, tables: Aws, cloud: EmbeddedCloud, by_call: bool) -> Service:
     for table, keys in KEY_NAMES.items():
         await tables.call(
             "dynamodb",
@@ -97,6 +118,7 @@ async def _resources(rest: Aws, tables: Aws, cloud: EmbeddedCloud) -> Service:
         timers=urls["timers"],
         dead_letters=urls["dead"],
         reply_prefix="bench_",
+        direct="direct" if by_call else "",
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
@@ -121,12 +122,14 @@ class Access:
         service: Service,
         storage: Storage,
         queues: Queues,
+        direct: lambda_.IFunction,
         parameter: ssm.IStringParameter,
         log_groups: Sequence[logs.ILogGroup],
     ) -> None:
         self._service = service
         self._storage = storage
         self._queues = queues
+        self._direct = direct
         self._parameter = parameter
         self._log_groups = log_groups
 
@@ -158,6 +161,7 @@ class Access:
             merge(OUTSIDE_TRANSACTIONS, only_attributes(LIVENESS_ATTRIBUTES), only_keys([gateway_partition("*")])),
         )
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
+        allow(grantee, ["lambda:InvokeFunction"], [self._direct.function_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._service.reply_prefix)], because=OWN_REPLIES)
         allow(grantee, ["s3:PutObject"], [blobs_arn(storage.blobs, self._service)], NEW_OBJECTS, because=OWN_BLOBS)
 

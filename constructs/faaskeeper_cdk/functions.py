@@ -43,7 +43,8 @@ LIST_QUEUES = "sqs:ListQueues knows no resources"
 
 
 class Functions(Construct):
-    """``sequencer`` (commits batches of ``requests``), ``notifier`` (large fan-outs, invoked by the sequencer),
+    """``sequencer`` (commits batches of ``requests``), ``direct`` (commits what a gateway that invokes it asks for),
+    ``notifier`` (large fan-outs, invoked by both),
     ``reaper`` (timers that come due) and ``janitor`` (on a schedule), each with its own role and, unless ``log_group``
     is one for all, its own log group.
 
@@ -70,6 +71,7 @@ class Functions(Construct):
         self._key = encryption_key
         self._log_group = log_group
         self._code = runtime_code()
+        self._service_name = service.name
         self._environment = {ENVIRONMENT_VARIABLE: service.to_json()}
         replies = reply_queues_arn(self, service.reply_prefix)
         blobs = blobs_arn(storage.blobs, service)
@@ -92,27 +94,20 @@ class Functions(Construct):
             ),
         )
 
-        self.sequencer = self._function(
-            "Sequencer",
-            "Commits requests in order: the only writer of znodes",
-            memory=tier.sequencer_memory,
-            timeout=tier.sequencer_timeout,
-            environment={"NOTIFIER_FUNCTION": self.notifier.function_name},
-            loops=True,
+        commits = "Commits requests of the queue in order"
+        self.sequencer = self._committing("Sequencer", commits, tier, storage, [replies], blobs, loops=True)
+        allow(self.sequencer, ["sqs:SendMessage"], [queues.timers.queue_arn, queues.dead_letters.queue_arn])
+        self.direct = self._committing(
+            "Direct", "Commits requests of a gateway that calls it", tier, storage, [replies], blobs
         )
-        allow(self.sequencer, [*READ, "dynamodb:BatchGetItem", *WRITE], [table.table_arn for table in storage.tables])
-        allow(
-            self.sequencer,
-            ["sqs:SendMessage"],
-            [replies, queues.timers.queue_arn, queues.dead_letters.queue_arn],
-            because=OWN_REPLIES,
-        )
-        allow(self.sequencer, ["lambda:InvokeFunction"], [self.notifier.function_arn])
-        allow(
-            self.sequencer,
-            ["s3:GetObject", "s3:PutObject"],
-            [blobs, storage.blobs.arn_for_objects(f"{JOURNAL_PREFIX}{service.name}/*")],
-            because=OWN_BLOBS,
+        self.direct_retries = lambda_.CfnEventInvokeConfig(
+            self,
+            "DirectRetries",
+            function_name=self.direct.function_name,
+            qualifier="$LATEST",
+            # gateways wait for the answer; nobody waits for that of an asynchronous invocation
+            maximum_event_age_in_seconds=MIN_EVENT_AGE.to_seconds(),
+            maximum_retry_attempts=0,
         )
         self.requests_mapping = self.sequencer.take_requests(queues.requests, tier)
 
@@ -192,7 +187,8 @@ class Functions(Construct):
         for function in self.all:
             allow_keys(function, storage.keys)
         kept = (
-            "the queues that start sequencer and reaper keep what failed; the notifier has an on-failure destination; "
+            "the queues that start sequencer and reaper keep what failed; gateways that call the direct function are "
+            "told; the notifier has an on-failure destination; "
             "the janitor's next run is its retry; CloudFormation repeats the emptier"
         )
         acknowledge_controls(
@@ -200,7 +196,8 @@ class Functions(Construct):
             {
                 "LambdaDLQ": kept,
                 "LambdaConcurrency": "bounded by what starts them: the sequencer by one message group, which is one "
-                "run at a time; the notifier by the sequencer; the janitor by a schedule; the reaper by the maximum "
+                "run at a time; the direct function by its gateways, which use the queue where Lambda refuses; the "
+                "notifier by the sequencer; the janitor by a schedule; the reaper by the maximum "
                 "concurrency of its mapping; the emptier by CloudFormation",
             },
         )
@@ -221,9 +218,36 @@ class Functions(Construct):
         """In no order; the emptier only where there is one."""
         return tuple(
             function
-            for function in (self.sequencer, self.notifier, self.reaper, self.janitor, self.emptier)
+            for function in (self.sequencer, self.direct, self.notifier, self.reaper, self.janitor, self.emptier)
             if function is not None
         )
+
+    def _committing(
+        self,
+        id: str,
+        description: str,
+        tier: Tier,
+        storage: Storage,
+        replies: list[str],
+        blobs: str,
+        *,
+        loops: bool = False,
+    ) -> Worker:
+        """A function that writes znodes."""
+        made = self._function(
+            id,
+            description,
+            memory=tier.sequencer_memory,
+            timeout=tier.sequencer_timeout,
+            environment={"NOTIFIER_FUNCTION": self.notifier.function_name},
+            loops=loops,
+        )
+        allow(made, [*READ, "dynamodb:BatchGetItem", *WRITE], [table.table_arn for table in storage.tables])
+        allow(made, ["sqs:SendMessage"], replies, because=OWN_REPLIES)
+        allow(made, ["lambda:InvokeFunction"], [self.notifier.function_arn])
+        journals = storage.blobs.arn_for_objects(f"{JOURNAL_PREFIX}{self._service_name}/*")
+        allow(made, ["s3:GetObject", "s3:PutObject"], [blobs, journals], because=OWN_BLOBS)
+        return made
 
     def _function(
         self,

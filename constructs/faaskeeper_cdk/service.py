@@ -112,11 +112,15 @@ class CoordinationService(ServiceMetrics, Construct):
             log_group=log_group,
         )
         log_groups = {function.log_group.log_group_name: function.log_group for function in self.functions.all}
-        self.discovery = Discovery(self, "Discovery", service=replace(self.service, log_groups=tuple(log_groups)))
+        described = replace(self.service, log_groups=tuple(log_groups), direct=self.functions.direct.function_name)
+        self.discovery = Discovery(self, "Discovery", service=described)
+        # a sequencer that knows of no direct calls answers without a trace: it is replaced before any gateway makes one
+        self.discovery.parameter.node.add_dependency(self.functions.sequencer)
         self._access = Access(
             service=self.service,
             storage=self.storage,
             queues=self.queues,
+            direct=self.functions.direct,
             parameter=self.discovery.parameter,
             log_groups=tuple(log_groups.values()),
         )

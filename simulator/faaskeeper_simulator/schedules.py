@@ -60,6 +60,8 @@ def summarize(run: Run) -> Summary:
             ),
             "connections": len(run.history.connections),
             "transactions": len(run.witness.commits) if run.witness is not None else 0,
+            "direct calls": len(run.witness.calls) if run.witness is not None else 0,
+            "messages to the queue": len(run.witness.sent) if run.witness is not None else 0,
             "AWS calls": run.calls,
             "virtual seconds": int(run.ended),
         }

@@ -131,7 +131,7 @@ def test_functions_import_nothing_that_lambda_does_not_have(tmp_path: Path) -> N
 import sys
 sys.path[:0] = [sys.argv[1]]
 before = set(sys.modules)
-for name in ("sequencer", "notifier", "reaper", "janitor", "emptier"):
+for name in ("sequencer", "direct", "notifier", "reaper", "janitor", "emptier"):
     __import__(f"faaskeeper.functions.{name}")
 print(*{name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names) - {"__mp_main__"})
 """

@@ -17,7 +17,7 @@ from .calls import actions_of
 from .reading import Statement, flat, listed, statements
 
 Templates = Callable[[str], dict[str, Any]]
-FUNCTIONS = ("sequencer", "notifier", "reaper", "janitor")
+FUNCTIONS = ("sequencer", "direct", "notifier", "reaper", "janitor")
 
 STORAGE = "faaskeeper.storage"
 ENTRIES = {
@@ -113,7 +113,7 @@ def test_a_function_may_do_what_it_does_and_nothing_else(template: Templates, fu
         action for statement in of(template("development"), function) for action in statement.actions
     } - BY_LAMBDA
     code = actions_of((f"faaskeeper.functions.{function}", "handler"))
-    assert code.needed - BY_LAMBDA - granted <= (WITHOUT_A_NOTIFIER if function == "sequencer" else set())
+    assert code.needed - BY_LAMBDA - granted <= (WITHOUT_A_NOTIFIER if function in ("sequencer", "direct") else set())
     assert granted <= code.usable
 
 
@@ -123,12 +123,12 @@ def test_a_grant_is_what_its_code_calls_and_nothing_else(template: Templates, ro
     assert granted == actions_of(*ENTRIES[role]).needed - OF_THE_SAME_NAME[role] | DISCOVERY
 
 
-def test_only_sequencer_and_janitor_write_znodes_freely(template: Templates, tier: str) -> None:
+def test_only_functions_that_commit_and_janitor_write_znodes_freely(template: Templates, tier: str) -> None:
     writes = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
     for statement in statements(template(tier)):
         if statement.actions & writes and any("Znodes" in resource for resource in statement.resources):
             restricted = "dynamodb:Attributes" in statement.conditions.get("ForAllValues:StringEquals", {})
-            assert restricted or "Sequencer" in statement.role or "Janitor" in statement.role
+            assert restricted or any(name in statement.role for name in ("Sequencer", "Direct", "Janitor"))
 
 
 def test_a_client_writes_only_watches_liveness_and_requests(template: Templates, tier: str) -> None:

@@ -102,7 +102,12 @@ def test_what_is_invoked_asynchronously_says_how_often(template: Templates, tier
     for id, properties_ in configured.items():
         handler = all_resources[id]["Properties"]["Handler"].split(".")[2]
         attempts, age = properties_["MaximumRetryAttempts"], properties_["MaximumEventAgeInSeconds"]
-        assert (handler, attempts, age) in {("notifier", 1, 60), ("janitor", 0, 60), ("emptier", 2, 900)}
+        assert (handler, attempts, age) in {
+            ("notifier", 1, 60),
+            ("direct", 0, 60),
+            ("janitor", 0, 60),
+            ("emptier", 2, 900),
+        }
 
 
 def test_journals_outlive_every_moment_that_the_tables_can_be_restored_to(template: Templates, tier: str) -> None:
@@ -114,7 +119,9 @@ def test_journals_outlive_every_moment_that_the_tables_can_be_restored_to(templa
 
 def test_functions(template: Templates, tier: str) -> None:
     functions = resources(template(tier), "AWS::Lambda::Function")
-    expected = {"sequencer", "notifier", "reaper", "janitor"} | ({"emptier"} if tier == "development" else set())
+    expected = {"sequencer", "direct", "notifier", "reaper", "janitor"}
+    if tier == "development":
+        expected.add("emptier")
     handlers = {function["Properties"]["Handler"] for function in functions.values()}
     assert handlers == {f"faaskeeper.functions.{name}.handler" for name in expected}
     for function in functions.values():
@@ -124,7 +131,7 @@ def test_functions(template: Templates, tier: str) -> None:
         assert log_group["Properties"]["RetentionInDays"] > 0
 
 
-@pytest.mark.parametrize("name", ["sequencer", "notifier", "reaper", "janitor", "emptier"])
+@pytest.mark.parametrize("name", ["sequencer", "direct", "notifier", "reaper", "janitor", "emptier"])
 def test_handler_exists(name: str) -> None:
     assert find_spec(f"faaskeeper.functions.{name}") is not None
 
@@ -145,7 +152,7 @@ def test_functions_and_clients_read_the_same_description(template: Templates, ti
     functions = resources(template(tier), "AWS::Lambda::Function").values()
     for function in functions:
         text = flat(function["Properties"]["Environment"]["Variables"]["FAASKEEPER_SERVICE"])
-        assert Service.from_json(text) == replace(service, log_groups=())
+        assert Service.from_json(text) == replace(service, log_groups=(), direct="")
     assert len(service.log_groups) == len(functions)
     assert service.name == "tests"
     assert service.inline_limit == 1024
@@ -165,7 +172,7 @@ def test_functions_and_clients_read_the_same_description(template: Templates, ti
         assert field.replace("_", "") in logical_id.lower()
 
 
-def test_only_the_sequencer_knows_the_notifier(template: Templates, tier: str) -> None:
+def test_only_functions_that_commit_know_the_notifier(template: Templates, tier: str) -> None:
     functions = resources(template(tier), "AWS::Lambda::Function")
     knowing = {
         function["Properties"]["Handler"]: function["Properties"]["Environment"]["Variables"]["NOTIFIER_FUNCTION"][
@@ -174,8 +181,8 @@ def test_only_the_sequencer_knows_the_notifier(template: Templates, tier: str) -
         for function in functions.values()
         if "NOTIFIER_FUNCTION" in function["Properties"]["Environment"]["Variables"]
     }
-    assert list(knowing) == ["faaskeeper.functions.sequencer.handler"]
-    (notifier,) = knowing.values()
+    assert knowing.keys() == {f"faaskeeper.functions.{name}.handler" for name in ("sequencer", "direct")}
+    (notifier,) = set(knowing.values())
     assert functions[notifier]["Properties"]["Handler"] == "faaskeeper.functions.notifier.handler"
 
 

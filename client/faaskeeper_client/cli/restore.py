@@ -29,6 +29,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
 from faaskeeper.storage.commit import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ITEMS, Plan
 from faaskeeper.storage.keys import gateway_key, head_key
+from faaskeeper.storage.lanes import Lanes
 from faaskeeper.storage.ledger import Head, Position, read_head
 from faaskeeper.storage.sessions import GatewayItem
 from faaskeeper.znode.model import Blob, Znode
@@ -109,7 +110,7 @@ async def restore(aws: Aws, source: Service, target: Service, time: int, *, repa
         ),
     )
     zxid = max(contents.zxid, contents.head.zxid if contents.head else 0) + 1
-    head = Head(zxid, zxid, (), Position(0, 0), subtrees_epoch=zxid, sessions=len(contents.sessions))
+    head = Head(zxid, zxid, (), Position(0, 0), subtrees_epoch=zxid, sessions=len(contents.sessions), lanes=Lanes(zxid))
     await _put_head(aws, target, head)
     for gateway in _gateways(contents):
         timer = encode_timer(GatewayTimer(gateway.gateway, gateway.beat, gateway.timer))

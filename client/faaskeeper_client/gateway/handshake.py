@@ -114,7 +114,7 @@ class Handshake:
         if self._life.sessions.get(session_id) is None:
             self._life.liveness.release(session_id)
 
-    def _join(self, session_id: int, password: bytes, outcome: Outcome, zxid: int) -> None:
+    def _join(self, session_id: int, password: bytes, outcome: Outcome) -> None:
         """Takes note of what came of the attachment, also if the client has gone meanwhile: nobody but this gateway
         would notice that it does not come back."""
         life = self._life
@@ -123,10 +123,10 @@ class Handshake:
             if epoch > 1:
                 life.liveness.hold(session_id, timeout)
             connection = self._connection if self._connection.is_open else None
-            session = life.sessions.attach(session_id, password, epoch, zxid, timeout, connection)
+            session = life.sessions.attach(session_id, password, epoch, outcome.zxid, timeout, connection)
             self._connection.session = session if session.connection is self._connection else None
             # news of that may have overtaken the outcome
-            self._may_have_left = life.observer.detached_at > zxid
+            self._may_have_left = life.observer.detached_at > outcome.zxid
             return
         known = life.sessions.get(session_id)
         if known is None:

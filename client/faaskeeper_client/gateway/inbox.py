@@ -86,7 +86,7 @@ class Inbox:
             if received:
                 self._delete(received)
                 for message in sorted(await self._decoded(received), key=lambda message: message.zxid):
-                    await _surely(lambda message=message: self._handle(message))
+                    await surely(lambda message=message: self._handle(message))
 
     async def close(self) -> None:
         """Deletes the queue."""
@@ -96,7 +96,7 @@ class Inbox:
             logger.info("reply queue %s stays for the janitor: %s", self._name, error)
 
     async def _decoded(self, received: list[dict[str, Any]]) -> list[ReplyMessage]:
-        return [decode_reply(await _surely(lambda body=message["Body"]: self._check_out(body))) for message in received]
+        return [decode_reply(await surely(lambda body=message["Body"]: self._check_out(body))) for message in received]
 
     async def _check_out(self, body: str) -> str:
         # nobody but the service's own functions may send replies, and a listing may be large
@@ -122,7 +122,7 @@ class Inbox:
         self._deleting.spawn(delete())
 
 
-async def _surely(work: Callable[[], Awaitable[T]]) -> T:
+async def surely(work: Callable[[], Awaitable[T]]) -> T:
     """Until storage can be reached: what was received is told nowhere else, and what follows must not overtake it.
     Raises NotFound."""
     while True:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from faaskeeper.blocks.aws import Aws, Bounded
+from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper_client.gateway.checks import Checks
 from faaskeeper_client.gateway.claim_check import ClaimCheck
+from faaskeeper_client.gateway.direct import DirectCalls
 from faaskeeper_client.gateway.inbox import Inbox
 from faaskeeper_client.gateway.lasting_watches import LastingWatches
 from faaskeeper_client.gateway.liveness import Liveness
@@ -46,6 +48,7 @@ class Life:
     bulk: Aws
     watches: Watches
     sessions: Sessions
+    direct: DirectCalls
     outbox: Outbox
     inbox: Inbox
     liveness: Liveness
@@ -59,6 +62,7 @@ class Life:
     async def open(self) -> None:
         """Makes the gateway known under this id. Raises AwsError, DeclaredDead."""
         await self.inbox.open()
+        self.direct.ready()  # what takes a moment to find out is known when the queue is usable
         usable = asyncio.get_running_loop().time() + _SETTLING
         try:
             await self.liveness.beat()
@@ -93,10 +97,14 @@ def begin(
     def unwatched(kind: WatchKind, path: str) -> None:
         lasting_watches.unwatched(kind, path)
 
+    async def handle(message: ReplyMessage) -> None:
+        await replies.handle(message)
+
     id = f"{entropy.getrandbits(64):016x}"
     bulk = Bounded(aws, _MAX_BULK)
     watches = Watches(unwatched)
-    outbox = Outbox(aws, service, id, entropy, clock)
+    direct = DirectCalls(aws, service.direct, id, entropy, clock, lambda: observer.complete)
+    outbox = Outbox(aws, service, id, entropy, clock, direct, handle)
     liveness = Liveness(aws, service, id, clock)
     sessions = Sessions(clock, liveness.release)
     observer = Observer(bulk, service, id, watches, sessions)
@@ -107,6 +115,7 @@ def begin(
     )
     return Life(
         id=id,
+        direct=direct,
         service=service,
         clock=clock,
         entropy=entropy,

@@ -59,7 +59,8 @@ class MissedOutcomes:
         if head is None:
             return frozenset()
         own = self.gateway_id
-        told = tuple((number, outcome) for id, number, outcome in head.outcomes if id == own and number in waiting)
+        outcomes = (*head.outcomes, *head.call_outcomes)
+        told = tuple((number, outcome) for id, number, outcome in outcomes if id == own and number in waiting)
         cut = tuple((session, epoch) for id, session, epoch in head.detached if id == own)
         await self.replies.handle(ReplyMessage(head.zxid, head.base, told, None, cut, head.detached_at))
         ids = sorted(set(waiting.values()))

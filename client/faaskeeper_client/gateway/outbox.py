@@ -6,17 +6,20 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TypeAlias
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError, Unavailable
 from faaskeeper.blocks.queues import MAX_MESSAGE_BYTES, send_request
-from faaskeeper.protocol.messages import MAX_REQUESTS, Principal, Request, encode_first
+from faaskeeper.protocol.calls import MAX_CALL_BYTES
+from faaskeeper.protocol.messages import MAX_REQUESTS, Principal, ReplyMessage, Request, encode_first
 from faaskeeper.protocol.service import Service
-from faaskeeper.znode.operations import AttachSession, CreateSession, Operation, Outcome
+from faaskeeper.znode.operations import AttachSession, CreateSession, ListChildren, Multi, Operation, Outcome
+from faaskeeper_client.gateway.direct import DirectCalls
+from faaskeeper_client.gateway.inbox import surely
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +28,11 @@ _GIVE_UP = 120.0
 LONGEST_WITHOUT_OUTCOME = 60.0
 """Seconds after which the outcome of a request is taken for lost."""
 _ATTACH = (AttachSession, CreateSession)
+_MAX_CALLED_OPERATIONS = 90
+"""Of a multi in a direct call. What takes a function long is better in the queue, which brings it back in portions."""
 
-Note: TypeAlias = Callable[[Outcome, int], None]
-"""Takes note of an outcome and of the zxid that came with it, its transaction's if it changed anything."""
+Note: TypeAlias = Callable[[Outcome], None]
+"""Takes note of an outcome."""
 
 
 class ConnectionLost(Exception):
@@ -44,10 +49,21 @@ class _Sent:
 
 class Outbox:
     """One gateway's requests. One message is under way at a time, so that none can overtake another; what comes
-    meanwhile goes into the next. ``clock`` gives seconds and goes on while the machine sleeps."""
+    meanwhile goes into the next. ``clock`` gives seconds and goes on while the machine sleeps.
+
+    A message goes by a direct call where ``direct`` may be used and the queue has answered all it was sent, else by
+    the queue. ``handle`` takes the replies of direct calls.
+    """
 
     def __init__(
-        self, aws: Aws, service: Service, gateway_id: str, entropy: random.Random, clock: Callable[[], float]
+        self,
+        aws: Aws,
+        service: Service,
+        gateway_id: str,
+        entropy: random.Random,
+        clock: Callable[[], float],
+        direct: DirectCalls,
+        handle: Callable[[ReplyMessage], Awaitable[None]],
     ) -> None:
         self._aws = aws
         self._service = service
@@ -58,6 +74,10 @@ class Outbox:
         self._entropy = entropy
         self._clock = clock
         self._messages = 0
+        self._direct = direct
+        self._handle = handle
+        self._queued: set[int] = set()
+        """Numbers of requests that the queue was sent and has not answered."""
         self._closed = False
 
     def __len__(self) -> int:
@@ -79,12 +99,13 @@ class Outbox:
         self._wake.set()
         return sent.outcome
 
-    def resolve(self, number: int, outcome: Outcome, zxid: int) -> None:
-        """An outcome came, with ``zxid``; the same may come twice."""
+    def resolve(self, number: int, outcome: Outcome) -> None:
+        """An outcome came; the same may come twice."""
         sent = self._unanswered.pop(number, None)
+        self._queued.discard(number)
         if sent is not None and not sent.outcome.done():
             if sent.note is not None:
-                sent.note(outcome, zxid)
+                sent.note(outcome)
             sent.outcome.set_result(outcome)
 
     def give_up(self, older_than: float) -> None:
@@ -106,27 +127,59 @@ class Outbox:
         return [sent for sent in self._unanswered.values() if sent.since < limit]
 
     async def run(self) -> None:
-        """Sends until cancelled. Raises Unavailable when it cannot be known whether SQS has a message: sessions may
-        have been attached by it, so the gateway must not live on as if they had not."""
+        """Sends until cancelled. Raises Unavailable when it cannot be known whether SQS has a message, or what became
+        of a direct call: sessions may have been attached by it, so the gateway must not live on as if they had not."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._send(*self._next_message())
+                may_call = self._direct.ready() and not self._queued
+                if not (may_call and _is_light(self._waiting[0])):
+                    await self._send(*self._next_message())
+                else:
+                    taken, body = self._next_call()
+                    if len(body) > MAX_CALL_BYTES or not await self._call(taken, body):
+                        await self._send(taken, body)
 
     def close(self) -> None:
         """Fails what waits, and whatever is submitted from now on: nobody would send it."""
         self._closed = True
+        self._direct.close()
         self._waiting.clear()
         self._fail(list(self._unanswered.values()), "the gateway stops")
 
     def _next_message(self) -> tuple[list[_Sent], str]:
-        waiting = (sent.request for sent in islice(self._waiting, MAX_REQUESTS))
-        body, count = encode_first(self._gateway_id, waiting, MAX_MESSAGE_BYTES)
+        return self._take(islice(self._waiting, MAX_REQUESTS), MAX_MESSAGE_BYTES)
+
+    def _next_call(self) -> tuple[list[_Sent], str]:
+        return self._take(takewhile(_is_light, islice(self._waiting, MAX_REQUESTS)), MAX_CALL_BYTES)
+
+    def _take(self, first: Iterable[_Sent], most: int) -> tuple[list[_Sent], str]:
+        body, count = encode_first(self._gateway_id, (sent.request for sent in first), most)
         return [self._waiting.popleft() for _ in range(count)], body
+
+    async def _call(self, taken: list[_Sent], body: str) -> bool:
+        """False if nothing of it was done, nor will be."""
+        try:
+            replies = await self._direct.call(body)
+        except Unavailable as error:
+            logger.warning("what became of %d requests is unknown: %s", len(taken), error)
+            self._fail(taken, str(error))
+            raise
+        if replies is None:
+            return False
+        for reply in replies:
+            await surely(lambda reply=reply: self._handle(reply))
+        # applied by a copy whose answer is lost, and forgotten by the head
+        self._fail(
+            [each for each in taken if not each.outcome.done() and not isinstance(each.request.operation, _ATTACH)],
+            "the outcome is lost",
+        )
+        return True
 
     async def _send(self, taken: list[_Sent], body: str) -> None:
         self._messages += 1
+        self._queued.update(sent.request.number for sent in taken if sent.request.number in self._unanswered)
         try:
             number = f"{self._gateway_id}-{self._messages}"
             await send_request(self._aws, self._service, body, number, seconds=_GIVE_UP, clock=self._clock)
@@ -143,8 +196,17 @@ class Outbox:
     def _fail(self, sent: list[_Sent], reason: str) -> None:
         for each in sent:
             self._unanswered.pop(each.request.number, None)
+            self._queued.discard(each.request.number)
             if not each.outcome.done():
                 each.outcome.set_exception(ConnectionLost(reason))
+
+
+def _is_light(sent: _Sent) -> bool:
+    """Whether a function gets through it soon, with an outcome that is small."""
+    operation = sent.request.operation
+    if isinstance(operation, Multi):
+        return len(operation.operations) <= _MAX_CALLED_OPERATIONS
+    return not isinstance(operation, ListChildren)
 
 
 def _connection(sent: _Sent) -> tuple[int, int]:

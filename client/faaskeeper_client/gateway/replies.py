@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper_client.gateway.observer import Observer
@@ -13,17 +13,22 @@ from faaskeeper_client.gateway.sessions import Sessions
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replies:
-    """Handles each reply in this order: events, outcomes, sessions that left."""
+    """Handles one reply after the other, each in this order: events, outcomes, sessions that left."""
 
     observer: Observer
     outbox: Outbox
     sessions: Sessions
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def handle(self, message: ReplyMessage) -> None:
         """Raises AwsError, EventsLost."""
+        async with self._lock:
+            await self._handle(message)
+
+    async def _handle(self, message: ReplyMessage) -> None:
         await self.observer.learn(message)
         for number, outcome in message.outcomes:
-            self.outbox.resolve(number, outcome, message.zxid)
+            self.outbox.resolve(number, outcome)
         # the task that waits for an outcome takes note of it before anything else is handled
         await asyncio.sleep(0)
         # what came and left in one transaction

@@ -85,6 +85,9 @@ class QuotaCommands:
         together = await read_together(self._aws, [(self._quota.table, HEAD)])
         return Head.of(together[0]) if together else None
 
+    def is_applied(self, head: Head, entry: Command) -> bool:
+        return entry.position <= head.applied
+
     async def build(self, head: Head, entries: Sequence[Command]) -> Batch:
         """All of them: ten messages touch 31 items at most."""
         names = sorted(set[str]().union(*(command.tenants for command in entries)))

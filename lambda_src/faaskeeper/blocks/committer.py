@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError
-from faaskeeper.blocks.invocation import Invocation, Rejected
+from faaskeeper.blocks.invocation import Contended, Forgotten, Invocation, Rejected, Stalled
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.transactions import Moved, Position
 
@@ -33,13 +33,6 @@ class Queued(Protocol):
     def position(self) -> Position: ...
 
 
-class Watermarked(Protocol):
-    """What the item that orders transactions says. Nothing at or below ``applied`` is ever applied again."""
-
-    @property
-    def applied(self) -> Position: ...
-
-
 class Built(Protocol):
     """A transaction of the first of some commands, ``entries``; of a part of the first one if there are none."""
 
@@ -49,7 +42,7 @@ class Built(Protocol):
 
 EntryT = TypeVar("EntryT", bound=Queued)
 EntryT_contra = TypeVar("EntryT_contra", bound=Queued, contravariant=True)
-HeadT = TypeVar("HeadT", bound=Watermarked)
+HeadT = TypeVar("HeadT")
 BatchT = TypeVar("BatchT", bound=Built)
 
 
@@ -59,6 +52,11 @@ class StateMachine(Protocol[EntryT_contra, HeadT, BatchT]):
     async def find_head(self, invocation: Invocation) -> HeadT | None:
         """The head, all that its transaction wrote known to be visible; None if it is to be looked for again in a
         moment."""
+        ...
+
+    def is_applied(self, head: HeadT, entry: EntryT_contra) -> bool:
+        """Whether the watermark in the head covers the entry: what it covers is never applied again. Raises
+        Forgotten."""
         ...
 
     async def build(self, head: HeadT, entries: Sequence[EntryT_contra]) -> BatchT:
@@ -101,26 +99,45 @@ class Committer(Generic[EntryT, HeadT, BatchT]):
         self._head: HeadT | None = None
         self._moved: tuple[HeadT | None, int] = (None, 0)
 
-    async def process(self, entries: Sequence[EntryT], seconds: float, deliveries: int = 1) -> None:
+    async def look(self, seconds: float, is_old: Callable[[HeadT], bool]) -> HeadT:
+        """The head: the one remembered, unless it ``is_old``. Raises Stalled, AwsError."""
+        if self._head is not None and is_old(self._head):
+            self._head = None
+        return await self._complete_head(Invocation(self._aws, self._clock, self.metrics, seconds))
+
+    async def process(
+        self, entries: Sequence[EntryT], seconds: float, deliveries: int = 1, *, most_races: int | None = None
+    ) -> None:
         """Applies, commits and answers ``entries``, which are in queue order, within about ``seconds``; the first of
         them was delivered for that many times.
 
-        Raises Stalled or AwsError when it could not; then they must be delivered again, in whatever composition.
+        Raises Stalled or AwsError when it could not; then they must be delivered again, in whatever composition. Raises
+        Forgotten, and Contended when others committed first for ``most_races`` times: then nothing of them was done,
+        nor will be.
         """
         often = deliveries > _MAX_DELIVERIES
-        invocation = Invocation(self._aws, self._clock, self.metrics, seconds, hurried=often)
+        invocation = Invocation(self._aws, self._clock, self.metrics, seconds)
         remaining = list(entries)
         # whatever took too long, memory or time: with few at first, some get done for good
         most = 1 if often else len(remaining)
         attempt = 0
+        begun = False
         while remaining:
             head = await self._complete_head(invocation)
-            covered = [entry for entry in remaining if entry.position <= head.applied]
+            try:
+                covered = [entry for entry in remaining if self._state_machine.is_applied(head, entry)]
+            except Forgotten as error:
+                if begun or invocation.wrote:
+                    raise Stalled("what was written may be applied") from error
+                raise
             if covered:
                 self.metrics.add("Redeliveries", len(covered))
                 await self._state_machine.answer_again(head, covered)
-                remaining = [entry for entry in remaining if entry.position > head.applied]
+                remaining = remaining[len(covered) :]
+                begun = True
                 continue
+            if attempt == most_races and not begun and not invocation.unsettled:
+                raise Contended(f"others committed first, {attempt} times")
             taken: Sequence[EntryT] = remaining[:most]
             committed, done = False, 0
             try:
@@ -142,6 +159,7 @@ class Committer(Generic[EntryT, HeadT, BatchT]):
                 remaining = remaining[done:]
                 most *= 2
                 attempt = 0
+                begun = True
                 if remaining:
                     invocation.mind_the_time()
             else:

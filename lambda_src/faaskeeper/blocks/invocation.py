@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.errors import AwsError, ConditionFailed, TransactionCancelled
+from faaskeeper.blocks.errors import AwsError, ConditionFailed, TransactionCancelled, Unavailable
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.retry import delay, passing
 
@@ -25,29 +25,30 @@ class Unfinished(Stalled):
     """There is more to do than the time given allows; what was done stays done."""
 
 
+class Forgotten(Exception):
+    """Whether a command was applied is not known any more, so it is not applied now."""
+
+
+class Contended(Exception):
+    """Others committed first, several times; nothing of the commands was done, nor will be."""
+
+
 class Rejected(Exception):
     """A write that DynamoDB does not accept as it is; trying again would not help."""
 
 
 class Invocation:
-    """Lasts about ``seconds``. ``clock`` gives ms since the epoch. ``hurried`` says that earlier invocations with the
-    same messages did not end."""
+    """Lasts about ``seconds``. ``clock`` gives ms since the epoch."""
 
-    def __init__(
-        self, aws: Aws, clock: Callable[[], int], metrics: Metrics, seconds: float, *, hurried: bool = False
-    ) -> None:
-        now = _loop_time()
+    def __init__(self, aws: Aws, clock: Callable[[], int], metrics: Metrics, seconds: float) -> None:
         self._aws = aws
         self._clock = clock
         self._metrics = metrics
-        self._deadline = now + seconds
-        self._late_from = now if hurried else now + 0.75 * seconds
-
-    @property
-    def late(self) -> bool:
-        """Whether a batch that changes nothing must move the watermark all the same: else an invocation that ends
-        without a change would be followed by others that do the same."""
-        return _loop_time() >= self._late_from
+        self._deadline = _loop_time() + seconds
+        self.unsettled = False
+        """Whether the answer to a write was lost: it may still take effect, as long as its condition holds."""
+        self.wrote = False
+        """Whether a write was tried."""
 
     def mind_the_time(self) -> None:
         """An invocation that is cut off leaves its messages invisible for long; one that ends brings them back. Raises
@@ -78,12 +79,14 @@ class Invocation:
         """Makes a conditional write of DynamoDB, once. False if its condition failed, or if its answer was lost: then a
         read of the item that the condition is about tells whether it happened. Raises Rejected, AwsError."""
         began = self._clock()
+        self.wrote = True
         self._metrics.add("Transactions")
         try:
             await call()
         except AwsError as error:
             if type(error) is AwsError or (isinstance(error, TransactionCancelled) and _invalid(error)):
                 raise Rejected(str(error)) from error
+            self.unsettled |= isinstance(error, Unavailable)
             if not passing(error) and not _lost_race(error):
                 raise
             self._metrics.add("CancelledTransactions")

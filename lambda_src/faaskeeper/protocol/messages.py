@@ -136,28 +136,33 @@ def encode_first(gateway: str, requests: Iterable[Request], most: float = math.i
 
 def decode_requests(text: str) -> RequestMessage:
     """Raises InvalidMessage, and OtherVersion of those."""
+    return _load(text, _unpack_requests)
 
-    def build(document: Any) -> RequestMessage:
-        version = checked_number(document["v"])
-        if version != PROTOCOL_VERSION:
-            who = "the gateway" if version < PROTOCOL_VERSION else "the service"
-            raise OtherVersion(
-                checked_gateway(document["gateway"]),
-                f"the gateway speaks protocol version {version}, the service {PROTOCOL_VERSION}: upgrade {who}",
-            )
-        principals: list[Principal] = [_unpack_principal(*fields) for fields in document["principals"]]
-        requests: list[list[Any]] = document["requests"]
-        if len(requests) > MAX_REQUESTS:
-            raise ValueError(f"{len(requests)} requests in a message, {MAX_REQUESTS} at most")
-        return RequestMessage(
+
+def unpack_requests(document: Any) -> RequestMessage:
+    """Of a message that is decoded JSON already; as ``decode_requests``."""
+    return _checked_build(document, _unpack_requests)
+
+
+def _unpack_requests(document: Any) -> RequestMessage:
+    version = checked_number(document["v"])
+    if version != PROTOCOL_VERSION:
+        who = "the gateway" if version < PROTOCOL_VERSION else "the service"
+        raise OtherVersion(
             checked_gateway(document["gateway"]),
-            tuple(
-                Request(principals[checked_number(index)], checked_number(number), _unpack_operation(tag, fields))
-                for index, number, tag, *fields in requests
-            ),
+            f"the gateway speaks protocol version {version}, the service {PROTOCOL_VERSION}: upgrade {who}",
         )
-
-    return _load(text, build)
+    principals: list[Principal] = [_unpack_principal(*fields) for fields in document["principals"]]
+    requests: list[list[Any]] = document["requests"]
+    if len(requests) > MAX_REQUESTS:
+        raise ValueError(f"{len(requests)} requests in a message, {MAX_REQUESTS} at most")
+    return RequestMessage(
+        checked_gateway(document["gateway"]),
+        tuple(
+            Request(principals[checked_number(index)], checked_number(number), _unpack_operation(tag, fields))
+            for index, number, tag, *fields in requests
+        ),
+    )
 
 
 def encode_reply(message: ReplyMessage) -> str:
@@ -418,8 +423,12 @@ _dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
 
 def _load(text: str, build: Callable[[Any], _T]) -> _T:
+    return _checked_build(text, lambda text: build(json.loads(text)))
+
+
+def _checked_build(document: Any, build: Callable[[Any], _T]) -> _T:
     try:
-        return build(json.loads(text))
+        return build(document)
     except InvalidMessage:
         raise
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, binascii.Error) as error:

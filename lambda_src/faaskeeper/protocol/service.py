@@ -42,7 +42,7 @@ class Service:
     ``inline_limit`` bytes lives in the znode's item, up to ``blob_limit`` in an item beside it, above that in the
     bucket. ``super_digest`` (``super:base64(sha1(..))``) names the super user, empty for none. ``encryption_key``
     is the ARN of the customer-managed key of all that is stored, empty for none: gateways make their reply queues with
-    it. ``log_groups`` are names, told to clients only.
+    it. ``log_groups`` and ``direct``, the function that gateways call, are names, told to clients only.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Service:
     data_version: int = DATA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     log_groups: tuple[str, ...] = ()
+    direct: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

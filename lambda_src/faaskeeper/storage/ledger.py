@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from faaskeeper.blocks.attributes import Attribute, Item, get_number, get_string, number, string
+from faaskeeper.blocks.attributes import Attribute, Item, binary, get_number, get_string, number, string
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AccessDenied, ConditionFailed
 from faaskeeper.blocks.query import query_all
@@ -21,6 +21,7 @@ from faaskeeper.blocks.transactions import Position, read_together
 from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
 from faaskeeper.protocol.service import DATA_VERSION, Service, check_version
 from faaskeeper.storage.keys import EVENT, SUBTREE, Key, event_sort, head_key, pack_key, unpack_key
+from faaskeeper.storage.lanes import Lanes, unpack_lanes
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import Outcome
 from faaskeeper.znode.paths import Tops
@@ -34,15 +35,16 @@ _EVENT_RECORD_BYTES = 300_000
 class Head:
     """The state of the ledger after its last transaction.
 
-    ``zxid`` is the last one, ``base`` the one before that transaction, ``keys`` the items it wrote besides the
-    head. ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the
-    last transaction's operations, by (gateway, request number). ``floor``: event records up to it may be gone.
-    ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are the (gateway, session, epoch) whose connections
-    that transaction cut off, ``detached_at`` is the last that cut off any: a gateway that has not heard of it must not
-    show it before it knows which sessions it has left. Where it is not said, ``zxid`` may be. ``sessions`` is how many
-    there are. ``queue`` names the requests queue that ``applied`` counts in: in a service restored from a backup it is
-    another one, and its positions start anew. ``journal`` and ``journal_step`` are there while a transaction is carried
-    out in steps (see ``journal``).
+    ``zxid`` is the last one, ``base`` the one before that transaction, ``keys`` the items it wrote besides the head.
+    ``applied`` is the watermark: nothing at or below is ever applied again. ``outcomes`` are those of the operations of
+    the queue's last transaction, by (gateway, request number); ``call_outcomes`` those of the last direct call.
+    ``floor``: event records up to it may be gone. ``subtrees_epoch`` changes with the ``Subtrees``. ``detached`` are
+    the (gateway, session, epoch) whose connections that transaction cut off, ``detached_at`` is the last that cut off
+    any: a gateway that has not heard of it must not show it before it knows which sessions it has left. Where it is not
+    said, ``zxid`` may be. ``sessions`` is how many there are. ``queue`` names the requests queue that ``applied``
+    counts in: in a service restored from a backup it is another one, and its positions start anew. ``lanes`` are the
+    watermarks of direct calls. ``journal`` and ``journal_step`` are there while a transaction is carried out in steps
+    (see ``journal``).
     """
 
     zxid: int
@@ -56,6 +58,8 @@ class Head:
     detached_at: int = 0
     sessions: int = 0
     queue: str = ""
+    lanes: Lanes = field(default_factory=Lanes)
+    call_outcomes: tuple[tuple[str, int, Outcome], ...] = ()
     journal: str = ""
     journal_step: int = 0
 
@@ -68,12 +72,14 @@ class Head:
             "keys": string(_dump([pack_key(key) for key in self.keys])),
             "applied": number(self.applied.sequence_number),
             "applied_index": number(self.applied.index),
-            "outcomes": string(_dump([[g, n, *pack_outcome(outcome)] for g, n, outcome in self.outcomes])),
+            "outcomes": _pack_outcomes(self.outcomes),
+            "call_outcomes": _pack_outcomes(self.call_outcomes),
             "subtrees_epoch": number(self.subtrees_epoch),
             "detached": string(_dump(self.detached)),
             "detached_at": number(self.detached_at),
             "sessions": number(self.sessions),
             "queue": string(self.queue),
+            "lanes": binary(self.lanes.pack()),
         }
 
 
@@ -103,18 +109,29 @@ def head_of(item: Item) -> Head:
         base=get_number(item, "base"),
         keys=tuple(unpack_key(packed) for packed in json.loads(get_string(item, "keys", "[]"))),
         applied=Position(get_number(item, "applied"), get_number(item, "applied_index")),
-        outcomes=tuple(
-            (str(gateway), int(request), unpack_outcome(fields))
-            for gateway, request, *fields in json.loads(get_string(item, "outcomes", "[]"))
-        ),
+        outcomes=_outcomes_of(item, "outcomes"),
+        call_outcomes=_outcomes_of(item, "call_outcomes"),
         floor=get_number(item, "floor"),
         subtrees_epoch=get_number(item, "subtrees_epoch"),
         detached=tuple((str(g), int(s), int(e)) for g, s, e in json.loads(get_string(item, "detached", "[]"))),
         detached_at=get_number(item, "detached_at", zxid),
         sessions=get_number(item, "sessions"),
         queue=get_string(item, "queue"),
+        # of what a function of the version before wrote down whole nothing is known of lanes
+        lanes=unpack_lanes(bytes(item["lanes"]["B"])) if "lanes" in item else Lanes(zxid),
         journal=get_string(item, "journal"),
         journal_step=get_number(item, "journal_step"),
+    )
+
+
+def _pack_outcomes(outcomes: Iterable[tuple[str, int, Outcome]]) -> Attribute:
+    return string(_dump([[gateway, request, *pack_outcome(outcome)] for gateway, request, outcome in outcomes]))
+
+
+def _outcomes_of(item: Item, attribute: str) -> tuple[tuple[str, int, Outcome], ...]:
+    return tuple(
+        (str(gateway), int(request), unpack_outcome(fields))
+        for gateway, request, *fields in json.loads(get_string(item, attribute, "[]"))
     )
 
 

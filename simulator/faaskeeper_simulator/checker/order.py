@@ -1,19 +1,23 @@
-"""The order of all writes: every request that the queue accepted, applied in the queue's order to the pure core.
+"""The order of all writes, applied to the pure core: requests of the queue in the queue's order, and those of direct
+calls where their lanes say that they were committed.
 
-That order, and with it every outcome, is fixed by the queue alone; what the sequencer committed, what it answered and
-what clients saw must all be it. Requests whose clients never heard of them take part like any other, so nothing has to
-be guessed: an operation whose outcome is unknown was applied at its place in the queue, or fails there, and only once.
+What was committed, what was answered and what clients saw must all be it. Requests whose clients never heard of them
+take part like any other, so nothing has to be guessed: an operation whose outcome is unknown was applied at its place
+in the order, or fails there, and only once. A direct call that changed nothing may leave no trace but its answer: that
+must be true at the zxid that it shows.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.protocol.messages import Request
+from faaskeeper.storage.ledger import Head
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Event
 from faaskeeper.znode.operations import (
@@ -30,12 +34,16 @@ from faaskeeper.znode.operations import (
 from faaskeeper_simulator.checker.model import Model, timeless
 from faaskeeper_simulator.checker.violation import Violation
 from faaskeeper_simulator.harness.history import Call
-from faaskeeper_simulator.harness.witness import Commit, Sent, Witness, positions
+from faaskeeper_simulator.harness.witness import Called, Commit, Sent, Witness, positions
 
 _TRUSTED = ("reaper", "janitor")
 """Functions whose requests may be about anybody's session."""
 _RESERVED = (ExpireSession, DeleteContainer)
 """What only they may ask for."""
+
+
+Entry: TypeAlias = tuple[Position, Sent | Called, int]
+"""A request: its position, the message or call that it came with, its index in that."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +53,7 @@ class Step:
     None if it was part of none."""
 
     position: Position
-    sent: Sent
+    sent: Sent | Called
     request: Request
     operation: Operation
     call: Call | None
@@ -59,7 +67,8 @@ class Step:
 
     def __str__(self) -> str:
         return (
-            f"queue {self.position.sequence_number}.{self.position.index} sent {self.sent.time:.6f} by {self.sent.by} "
+            f"{'queue' if isinstance(self.sent, Sent) else 'call'} {self.position.sequence_number}."
+            f"{self.position.index} sent {self.sent.time:.6f} by {self.sent.by} "
             f"session {self.session:#x} no. {self.request.number}: {str(self.operation)[:200]} -> {self.outcome} "
             f"complete {self.complete}"
         )
@@ -102,16 +111,23 @@ def build(
         order.complete[0] = commits[0].complete
     at_zxid(model)
     done = 0
-    for commit in commits[1:]:
+    lanes = _Lanes(witness)
+    for before, commit in itertools.pairwise(commits):
+        if not _answer_calls(order, model, asked, lanes.untraced(commits, before)):
+            return order, model
         applied = commit.head.applied
         batch = list(itertools.takewhile(lambda entry, applied=applied: entry[0] <= applied, entries[done:]))
         done += len(batch)
-        for entry, actual in zip(batch, _outcomes(commit, batch), strict=True):
+        told = commit.head.outcomes if batch else commit.head.call_outcomes
+        batch = batch or lanes.committed(before.head, commit.head)
+        for entry, actual in zip(batch, _outcomes(told, batch), strict=True):
             step = _step(order, model, entry, asked, actual, commit.complete)
             if actual is not None:
                 _compare(order, step, actual, "committed")
             for outcome in answered.get((entry[1].message.gateway, step.request.number), ()):
                 _compare(order, step, outcome, "answered")
+            if order.violations:
+                return order, model
             if step.changed:
                 at_zxid(model)
         if commit.head.keys == () and commit.head.zxid == commit.head.base + 1 == model.zxid + 1:
@@ -123,6 +139,8 @@ def build(
             text = f"the queue up to {commit.head.applied} makes zxid {model.zxid}, the ledger has {commit.head.zxid}"
             order.violations.append(Violation("order", text, commit.complete, order.steps[-12:]))
             return order, model
+    if commits and not _answer_calls(order, model, asked, lanes.untraced(commits, commits[-1])):
+        return order, model
     for entry in entries[done:]:
         step = _step(order, model, entry, asked, None, None)
         for outcome in answered.get((entry[1].message.gateway, step.request.number), ()):
@@ -136,9 +154,58 @@ def build(
     return order, model
 
 
-def _outcomes(commit: Commit, batch: list[tuple[Position, Sent, int]]) -> list[Outcome | None]:
+class _Lanes:
+    """Which requests of direct calls were committed, and which were only answered."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._calls = witness.calls
+        self._answers = sorted(witness.answers, key=lambda answer: answer[0])
+        self._untraced: dict[int, list[tuple[Entry, Outcome]]] | None = None
+
+    def committed(self, before: Head, head: Head) -> list[Entry]:
+        """Those that came with the commit of ``head``."""
+        moved = [lane for lane in head.lanes.lanes if lane.zxid == head.zxid]
+        if not moved or moved[0] in before.lanes.lanes:
+            return []
+        digest, applied = moved[0].digest, moved[0].applied
+        earlier = next((lane.applied for lane in before.lanes.lanes if lane.digest == digest), Position(0, 0))
+        first = earlier.index + 1 if earlier.sequence_number == applied.sequence_number else 0
+        called = self._calls[digest, applied.sequence_number]
+        return [(Position(applied.sequence_number, index), called, index) for index in range(first, applied.index + 1)]
+
+    def untraced(self, commits: list[Commit], commit: Commit) -> list[tuple[Entry, Outcome]]:
+        """What was answered at the zxid of ``commit`` without a commit of its own."""
+        if self._untraced is None:
+            traced = {
+                (entry[1].message.gateway, entry[1].message.requests[entry[2]].number)
+                for before, each in itertools.pairwise(commits)
+                for entry in self.committed(before.head, each.head)
+            }
+            self._untraced = defaultdict(list)
+            for _, called, reply in self._answers:
+                for index, request in enumerate(called.message.requests):
+                    outcome = dict(reply.outcomes).get(request.number)
+                    if outcome is not None and (called.message.gateway, request.number) not in traced:
+                        entry = Position(called.number, index), called, index
+                        self._untraced[reply.zxid].append((entry, outcome))
+        return self._untraced.get(commit.head.zxid, [])
+
+
+def _answer_calls(order: Order, model: Model, asked: _Asked, answers: list[tuple[Entry, Outcome]]) -> bool:
+    """False if one of them would have changed something."""
+    for entry, actual in answers:
+        step = _step(order, model, entry, asked, actual, order.complete[-1])
+        if step.changed:
+            text = f"{actual} was answered, and nothing committed"
+            order.violations.append(Violation("result", text, entry[1].time, (step,)))
+            return False
+        _compare(order, step, actual, "answered")
+    return True
+
+
+def _outcomes(told_outcomes: Sequence[tuple[str, int, Outcome]], batch: list[Entry]) -> list[Outcome | None]:
     """What the head says of each: of those that were committed with it, the last ones; not of outcomes too large."""
-    told = list(commit.head.outcomes)
+    told = list(told_outcomes)
     outcomes: list[Outcome | None] = []
     for _, sent, index in reversed(batch):
         same = bool(told) and told[-1][:2] == (sent.message.gateway, sent.message.requests[index].number)
@@ -166,13 +233,16 @@ def _answered(witness: Witness) -> dict[tuple[str, int], list[Outcome]]:
     for _, gateway, message in witness.replies:
         for number, outcome in message.outcomes:
             answered[gateway, number].append(outcome)
+    for _, called, message in witness.answers:
+        for number, outcome in message.outcomes:
+            answered[called.message.gateway, number].append(outcome)
     return answered
 
 
 def _step(
     order: Order,
     model: Model,
-    entry: tuple[Position, Sent, int],
+    entry: Entry,
     asked: _Asked,
     actual: Outcome | None,
     complete: float | None,
@@ -219,7 +289,7 @@ class _Asked:
         self._next: dict[str, int] = defaultdict(int)
         self._strayed: set[str] = set()
 
-    def match(self, sent: Sent, request: Request) -> tuple[Call | None, Operation]:
+    def match(self, sent: Sent | Called, request: Request) -> tuple[Call | None, Operation]:
         """The call, and the operation with the client's own data in place of a blob's key."""
         address = next((credential for scheme, credential in request.principal.credentials if scheme == "ip"), "")
         calls = self._calls.get(address)
@@ -231,7 +301,7 @@ class _Asked:
             return calls[index], calls[index].body  # type: ignore[return-value]
         self._strayed.add(address)
         expected = calls[index] if index < len(calls) else "nothing more"
-        text = f"message {sent.sequence_number} has {request}, the client's next request is another"
+        text = f"{sent.by} sent {request}, the client's next request is another"
         evidence = (expected, *calls[max(0, index - 3) : index])
         self._order.violations.append(Violation("session order", text, sent.time, evidence))
         return None, request.operation

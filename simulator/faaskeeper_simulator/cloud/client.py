@@ -30,8 +30,11 @@ READ_TIMEOUT: Final = 10.0
 _RETRIED: Final = (Throttled, Unavailable)
 
 Outcome: TypeAlias = Response | AwsError
-Tap: TypeAlias = Callable[[str, str, str, Mapping[str, Any], "At | Outcome"], None]
-"""Told (process, service, operation, parameters, answer) of each call that took effect at once, when it does."""
+Tap: TypeAlias = Callable[[str, str, str, Mapping[str, Any], "At | Outcome | asyncio.Future[Any]"], None]
+"""Told (process, service, operation, parameters, answer) of each call that took effect, when it does; of one that takes
+effect later, when it arrives."""
+Heard: TypeAlias = Callable[[str, Mapping[str, Any], Response], None]
+"""Told (process, parameters, answer) of each synchronous invocation whose caller gets the answer, when it does."""
 
 
 class Record(NamedTuple):
@@ -57,6 +60,7 @@ class Network:
     context: contextvars.Context = field(default_factory=contextvars.Context)
     history: deque[Record] = field(default_factory=lambda: deque[Record](maxlen=20_000))
     taps: list[Tap] = field(default_factory=list[Tap])
+    heard: list[Heard] = field(default_factory=list[Heard])
 
 
 class Client:
@@ -139,7 +143,9 @@ class _Call:
         if self._ideal:
             loop.call_soon(self._arrive, context=network.context)
             return
-        travel = latency.of_call(self._service, self._operation).at(network.chance.random()) * process.slowness
+        synchronous = self._operation == "invoke" and self._parameters.get("InvocationType") != "Event"
+        curve = latency.of_call(self._service, self._operation, synchronous=synchronous)
+        travel = curve.at(network.chance.random()) * process.slowness
         outward = travel * (0.2 + 0.6 * network.chance.random())
         self._return_delay = travel - outward
         fault = self._fault = network.faults.at_call(
@@ -183,13 +189,13 @@ class _Call:
             return
         finally:
             network.faults.active = active
-        if not isinstance(answer, asyncio.Future):
-            for tap in network.taps:
-                tap(self._process.name, self._service, self._operation, self._parameters, answer)
+        for tap in network.taps:
+            tap(self._process.name, self._service, self._operation, self._parameters, answer)
         if isinstance(answer, At):
             self._leave(answer.when, answer.result)
         elif isinstance(answer, asyncio.Future):
             answer.add_done_callback(self._leave_later, context=network.context)
+            self._answer_at(max(network.loop.time(), self._sent + self._timeout), self._unavailable("no answer"))
         else:
             self._leave(network.loop.time(), answer)
 
@@ -236,6 +242,9 @@ class _Call:
         if isinstance(outcome, AwsError):
             self._future.set_exception(outcome)
         else:
+            if self._operation == "invoke":
+                for heard in network.heard:
+                    heard(process.name, self._parameters, outcome)
             self._future.set_result(outcome)
 
     def _patience(self) -> float:

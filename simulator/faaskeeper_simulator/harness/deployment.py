@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from faaskeeper.blocks import runtime
+from faaskeeper.functions.direct import function as direct_function
 from faaskeeper.functions.janitor import function as janitor
 from faaskeeper.functions.janitor.janitor import Janitor
 from faaskeeper.functions.metrics import FunctionMetrics
@@ -28,6 +29,7 @@ TIMEOUT = 10
 """Of the requests queue and of the sequencer in every tier, in seconds."""
 WORKER_TIMEOUT = 60
 REPLIES = "replies-"
+DIRECT = "direct"
 MAX_TIMER_RECEIVES = 20
 _TRUSTED = "TRUSTED_SENDERS"
 _FUNCTION_TIMEOUT = inspect.signature(runtime.aws).parameters["timeout"].default
@@ -35,9 +37,11 @@ _FUNCTION_TIMEOUT = inspect.signature(runtime.aws).parameters["timeout"].default
 
 class Deployment:
     """Made inside a run; ``create`` before anything else. ``sender`` names the process that sent a request, by its
-    SequenceNumber."""
+    SequenceNumber; ``direct`` says whether gateways are told of the direct function."""
 
-    def __init__(self, cloud: Cloud, sender: Callable[[int], str], *, janitor_every: float = 60.0) -> None:
+    def __init__(
+        self, cloud: Cloud, sender: Callable[[int], str], *, janitor_every: float = 60.0, direct: bool = True
+    ) -> None:
         url = cloud.sqs.url
         self.cloud = cloud
         self.service = Service(
@@ -53,6 +57,7 @@ class Deployment:
             reply_prefix=REPLIES,
             inline_limit=64,
             blob_limit=1024,
+            direct=DIRECT if direct else "",
         )
         """With low limits, so that small data takes every way that data can take."""
         self._sender = sender
@@ -76,6 +81,7 @@ class Deployment:
         cloud.sqs.expendable = _is_hint
         functions = cloud.functions
         functions.register("sequencer", self._start_sequencer, timeout=TIMEOUT)
+        functions.register(DIRECT, self._start_direct, timeout=TIMEOUT)
         functions.register("notifier", self._start_notifier, timeout=WORKER_TIMEOUT)
         functions.register("reaper", self._start_reaper, timeout=WORKER_TIMEOUT)
         functions.register("janitor", self._start_janitor, timeout=WORKER_TIMEOUT)
@@ -97,6 +103,17 @@ class Deployment:
                 process = self._sender(int(attributes["SequenceNumber"]))
                 attributes["SenderId"] = f"{process.rsplit('-', 1)[0]}:{process}"
             await sequencer.process_records(aws, service, made, event["Records"], seconds)
+
+        return handle
+
+    def _start_direct(self, instance: Instance) -> Handler:
+        aws = self.cloud.client(instance.process, timeout=direct_function._TIMEOUT_SECONDS)
+        made = direct_function.Direct(aws, self.service, _clock(instance), "notifier")
+
+        async def handle(event: Any, context: Context) -> Any:
+            return await made.answer(
+                event, context.get_remaining_time_in_millis() / 1000 - direct_function.MARGIN_SECONDS
+            )
 
         return handle
 

@@ -28,6 +28,8 @@ class Plan:
     pace: float = 4.0
     """Mean seconds from one trouble to the next (``chaos``)."""
     skip: tuple[int, ...] = ()
+    direct: bool = True
+    """Whether gateways make direct calls; else all writes go by the queue."""
     mortal: bool = False
     """Whether the cloud's faults kill and stall gateways too."""
     patience: float = 600.0
@@ -47,6 +49,7 @@ class Plan:
             chaos=tuple(kind for kind in Chaos if chance.random() < 0.4),
             pace=chance.choice((1.0, 4.0, 4.0, 10.0)),
             mortal=chance.random() < 0.2,
+            direct=chance.random() < 0.8,
         )
 
     @classmethod

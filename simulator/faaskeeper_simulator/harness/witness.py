@@ -1,4 +1,5 @@
-"""What the cloud saw: every request that the queue accepted, every commit of the ledger's head, every reply.
+"""What the cloud saw: every request that the queue accepted, every direct call that arrived and every answer that its
+gateway got, every commit of the ledger's head, every reply.
 
 It is ground truth for operations whose clients never heard of their outcome, and tells when a transaction became
 wholly visible. Nothing here is read by the code under test.
@@ -6,14 +7,18 @@ wholly visible. Nothing here is read by the code under test.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from faaskeeper.blocks.errors import AwsError
 from faaskeeper.blocks.transactions import Position
+from faaskeeper.protocol.calls import decode_answer, decode_call
 from faaskeeper.protocol.messages import ReplyMessage, RequestMessage, decode_reply, decode_requests
 from faaskeeper.protocol.service import Service
+from faaskeeper.storage.lanes import lane_digest
 from faaskeeper.storage.ledger import Head, head_of
 from faaskeeper_simulator.cloud import Cloud
 from faaskeeper_simulator.cloud.service import Committed
@@ -42,6 +47,17 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """A direct call, as its first copy arrived."""
+
+    lane: bytes
+    number: int
+    time: float
+    by: str
+    message: RequestMessage
+
+
+@dataclass(frozen=True, slots=True)
 class Death:
     gateway: str
     time: float
@@ -54,6 +70,10 @@ class Witness:
     sent: list[Sent] = field(default_factory=list[Sent])
     replies: list[tuple[float, str, ReplyMessage]] = field(default_factory=list[tuple[float, str, ReplyMessage]])
     deaths: list[Death] = field(default_factory=list[Death])
+    calls: dict[tuple[bytes, int], Called] = field(default_factory=dict[tuple[bytes, int], Called])
+    """By lane and number."""
+    answers: list[tuple[float, Called, ReplyMessage]] = field(default_factory=list[tuple[float, Called, ReplyMessage]])
+    """Replies in answers that calling gateways got."""
     clock: Callable[[], float] = time.monotonic
     blob: Callable[[str], bytes] = field(default=lambda key: b"")
     """What is in the bucket under a key."""
@@ -69,6 +89,7 @@ class Witness:
         self.clock = cloud.loop.time
         self.blob = lambda key: cloud.s3.objects(service.blobs)[key]
         cloud.network.taps.append(self.tap)
+        cloud.network.heard.append(self.hear)
 
     def tap(self, process: str, service: str, operation: str, parameters: Mapping[str, Any], answer: object) -> None:
         if operation == "send_message" and isinstance(answer, dict):
@@ -77,6 +98,11 @@ class Witness:
             entries = {entry["Id"]: entry for entry in parameters["Entries"]}
             for sent in answer.get("Successful", ()):
                 self._message(process, parameters["QueueUrl"], entries[sent["Id"]], sent)
+        elif operation == "invoke" and parameters["FunctionName"] == self._direct and not isinstance(answer, AwsError):
+            id, message = decode_call(json.loads(parameters["Payload"]))
+            if message.requests:
+                lane = lane_digest(id.secret)
+                self.calls.setdefault((lane, id.number), Called(lane, id.number, self.clock(), process, message))
         elif operation == "transact_write_items" and isinstance(answer, Committed):
             self._transaction(process, parameters, answer.visible)
         elif (
@@ -86,6 +112,19 @@ class Witness:
         ):
             key = parameters["Key"]["id"]["S"]
             self.deaths.append(Death(key.removeprefix("gateway#"), self.clock()))
+
+    def hear(self, process: str, parameters: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        if parameters["FunctionName"] != self._direct or "FunctionError" in answer:
+            return
+        id, message = decode_call(json.loads(parameters["Payload"]))
+        if message.requests:
+            called = self.calls[lane_digest(id.secret), id.number]
+            self.answers += [(self.clock(), called, reply) for reply in decode_answer(answer["Payload"]).replies]
+
+    @property
+    def _direct(self) -> str:
+        assert self.service is not None
+        return self.service.direct
 
     def _message(self, process: str, url: str, parameters: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         assert self.service is not None

@@ -77,7 +77,7 @@ class _World:
         run.records = cloud.network.history
         cloud.faults.active = False
         witness = run.witness = Witness()
-        deployment = Deployment(cloud, witness.sender)
+        deployment = Deployment(cloud, witness.sender, direct=plan.direct)
         run.service = deployment.service
         witness.attach(cloud, deployment.service)
         await deployment.create()

@@ -63,6 +63,7 @@ def schedules(
     operations: int = 40,
     pace: float = 4.0,
     patience: float = 600.0,
+    direct: bool = False,
 ) -> Plans:
     """Plans with these faults alone, at ``rate`` times their usual rates: what a mutant needs shows sooner."""
     rates = tuple((kind, min(1.0, RATES[kind] * rate)) for kind in kinds)
@@ -77,4 +78,5 @@ def schedules(
         timeouts=timeouts,
         pace=pace,
         patience=patience,
+        direct=direct,
     )

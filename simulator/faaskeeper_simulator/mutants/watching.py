@@ -155,7 +155,7 @@ def replies_before_events() -> Iterator[None]:
 
     async def handle(self: Replies, message: ReplyMessage) -> None:
         for number, outcome in message.outcomes:
-            self.outbox.resolve(number, outcome, message.zxid)
+            self.outbox.resolve(number, outcome)
         await asyncio.sleep(0.001)
         await real(self, message)
 

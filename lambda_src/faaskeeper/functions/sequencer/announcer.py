@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from faaskeeper.blocks.attributes import get_set
 from faaskeeper.blocks.aws import Aws
@@ -42,10 +43,18 @@ _BETWEEN_ASKING = 1.0
 _KEYS_PER_BATCH = 100
 
 
-class Announcer:
-    """``notifier`` is the name of the function that sends many hints; without it they are all sent here."""
+Keep: TypeAlias = Callable[[str, str], bool]
+"""Whether it brings the gateway that message; else the gateway's queue does."""
 
-    def __init__(self, aws: Aws, service: Service, notifier: str | None, metrics: Metrics) -> None:
+
+class Announcer:
+    """``notifier`` is the name of the function that sends many hints; without it they are all sent here. ``keep`` is
+    asked of each message first."""
+
+    def __init__(
+        self, aws: Aws, service: Service, notifier: str | None, metrics: Metrics, keep: Keep | None = None
+    ) -> None:
+        self._keep = keep
         self._metrics = metrics
         self._aws = aws
         self._service = service
@@ -142,6 +151,8 @@ class Announcer:
         if not gateway:
             return None
         body = encode_reply(message)
+        if self._keep is not None and self._keep(gateway, body):
+            return None
         try:
             await send_reply(self._aws, self._service, gateway, body)
         except NotFound:

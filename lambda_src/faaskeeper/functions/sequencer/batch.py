@@ -56,15 +56,31 @@ _MAX_LOADED_ZNODES = 500
 
 
 @dataclass(frozen=True, slots=True)
+class DirectCall:
+    """A copy of a direct call, of the lane with that digest; for the rest see ``CallId``."""
+
+    lane: bytes
+    since: int
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One request with its place in the queue. ``sent`` is when its message was sent, in ms since the epoch;
-    ``trusted`` whether one of the service's own functions sent it."""
+    """One request with its place in the queue, or in its lane: (number of the ``call`` that it came with, index in
+    it). ``sent`` is when its message was sent, in ms since the epoch; ``trusted`` whether one of the service's own
+    functions sent it."""
 
     position: Position
     gateway: str
     request: Request
     sent: int
     trusted: bool = False
+    call: DirectCall | None = None
+
+    @property
+    def may_come_again(self) -> bool:
+        """Whether another copy of it may be applied after this one is answered, if nothing says that it must not."""
+        return self.call is None or self.call.repeated
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from faaskeeper.blocks.invocation import Invocation, Rejected
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.metrics import FunctionMetrics
-from faaskeeper.functions.sequencer.announcer import Announcer
+from faaskeeper.functions.sequencer.announcer import Announcer, Keep
 from faaskeeper.functions.sequencer.batch import Batch, Entry, build_batch
 from faaskeeper.protocol.messages import outcome_size
 from faaskeeper.protocol.service import Service
@@ -32,6 +32,7 @@ from faaskeeper.storage.journal import (
     step,
     write_journal,
 )
+from faaskeeper.storage.keys import Key
 from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, head_of, read_events, read_head, read_subtrees
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.znodes import FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
@@ -43,33 +44,42 @@ from faaskeeper.znode.state import State
 logger = logging.getLogger(__name__)
 
 _NOTHING_APPLIED = Position(0, 0)
+_MAX_KEPT_OUTCOME_BYTES = 400
+_NUMBER_BYTES = 22
+"""Of a request's number, with what separates it."""
 _MAX_HEAD_OUTCOME_BYTES = 100_000
 """Of an outcome in the head. A larger one, of a huge multi, is answered once: if that is lost, so is the connection."""
 
 
 def sequencer_committer(
-    aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None
+    aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None, keep: Keep | None = None
 ) -> Committer[Entry, Head, Batch]:
-    """One instance of the sequencer function. ``clock`` gives ms since the epoch, ``notifier`` is a function name."""
+    """One instance of a function that commits. ``clock`` gives ms since the epoch, ``notifier`` is a function name,
+    ``keep`` takes the messages to gateways that it brings them itself."""
     metrics = FunctionMetrics()
-    return Committer(aws, clock, Sequencer(aws, service, clock, notifier, metrics), metrics)
+    announcer = Announcer(aws, service, notifier, metrics, keep)
+    return Committer(aws, clock, Sequencer(aws, service, clock, announcer, metrics), metrics)
 
 
 class Sequencer:
-    """The state machine of the requests queue (``committer.StateMachine``)."""
+    """The state machine of requests, from the queue or called directly (``committer.StateMachine``)."""
 
     def __init__(
-        self, aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None, metrics: Metrics
+        self, aws: Aws, service: Service, clock: Callable[[], int], announcer: Announcer, metrics: Metrics
     ) -> None:
         self._aws = aws
         self._service = service
         self._clock = clock
         self._metrics = metrics
-        self._announcer = Announcer(aws, service, notifier, metrics)
+        self._announcer = announcer
         self._subtrees = (0, Subtrees())
         self._queue = sha256(service.requests.encode()).hexdigest()[:12]
         self._suspects: frozenset[str] = frozenset()
         """What was taken to be missing by attempts since the last that succeeded."""
+
+    def is_applied(self, head: Head, entry: Entry) -> bool:
+        applied = head.applied if entry.call is None else head.lanes.applied(entry.call.lane, entry.call.since)
+        return applied is not None and entry.position <= applied
 
     async def build(self, head: Head, entries: Sequence[Entry]) -> Batch:
         subtrees = await self._of_subtrees(head)
@@ -78,7 +88,6 @@ class Sequencer:
         return batch
 
     def refuse(self, head: Head, entry: Entry) -> Batch:
-        """The watermark stays if there is time, as the request would fail again."""
         logger.error("request %d of %s", entry.request.number, entry.gateway)
         return Batch([entry], [Outcome(Code.SYSTEM_ERROR, head.zxid)])
 
@@ -115,7 +124,8 @@ class Sequencer:
             (entry.gateway, entry.request.number, outcome)
             for entry, outcome in zip(batch.entries, batch.outcomes, strict=True)
         ]
-        if batch.plan is None and invocation.late:
+        if batch.plan is None and (invocation.unsettled or any(entry.may_come_again for entry in batch.entries)):
+            # what changes nothing leaves no trace: another copy could be applied later, when it would change something
             batch = replace(batch, plan=Plan(), zxid=head.zxid + 1)
         if batch.plan is None:
             # what was checked must be the present: another instance may have gone on since, and even when the head
@@ -125,18 +135,7 @@ class Sequencer:
             self._count(batch)
             await self._announcer.announce(head.zxid, head.zxid, answers, Watched(), detached_at=head.detached_at)
             return head
-        following = Head(
-            batch.zxid,
-            head.zxid,
-            tuple(batch.plan.keys),
-            batch.entries[-1].position if batch.entries else head.applied,
-            tuple(answer for answer in answers if outcome_size(answer[2]) < _MAX_HEAD_OUTCOME_BYTES),
-            subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
-            detached=tuple(batch.detached),
-            detached_at=batch.zxid if batch.detached else head.detached_at,
-            sessions=head.sessions + batch.sessions,
-            queue=self._queue,
-        )
+        following = self._following(head, batch, tuple(batch.plan.keys), answers)
         written = await self._write(invocation, batch.plan, head, following)
         if written is None:
             return None
@@ -146,6 +145,34 @@ class Sequencer:
             batch.zxid, head.zxid, answers, batch.plan.watched, batch.detached, detached_at=following.detached_at
         )
         return written
+
+    def _following(
+        self, head: Head, batch: Batch, keys: tuple[Key, ...], answers: Sequence[tuple[str, int, Outcome]]
+    ) -> Head:
+        """The head that the batch makes of ``head``."""
+        following = replace(
+            head,
+            zxid=batch.zxid,
+            base=head.zxid,
+            keys=keys,
+            subtrees_epoch=batch.zxid if batch.subtrees_changed else head.subtrees_epoch,
+            detached=tuple(batch.detached),
+            detached_at=batch.zxid if batch.detached else head.detached_at,
+            sessions=head.sessions + batch.sessions,
+            queue=self._queue,
+        )
+        if not batch.entries:
+            return following
+        last = batch.entries[-1]
+        kept = tuple(answer for answer in answers if outcome_size(answer[2]) < _MAX_HEAD_OUTCOME_BYTES)
+        if last.call is None:
+            return replace(following, applied=last.position, outcomes=kept, call_outcomes=_small(head.call_outcomes))
+        return replace(
+            following,
+            lanes=head.lanes.moved(last.call.lane, last.position, batch.zxid),
+            call_outcomes=kept,
+            outcomes=_small(head.outcomes),
+        )
 
     async def _write(self, invocation: Invocation, planned: Plan, previous: Head, head: Head) -> Head | None:
         """The head that follows. None if another transaction came first, or may have. Raises Rejected."""
@@ -213,9 +240,11 @@ class Sequencer:
     async def answer_again(self, head: Head, covered: Sequence[Entry]) -> None:
         """Covered requests were applied by an instance that may have died before it answered."""
         again = {(entry.gateway, entry.request.number) for entry in covered}
-        answers = [answer for answer in head.outcomes if answer[:2] in again]
+        by_call = covered[0].call is not None
+        answers = [answer for answer in (head.call_outcomes if by_call else head.outcomes) if answer[:2] in again]
         if not answers:
             return
+        # they may be of a transaction before the last: whoever else that concerned finds out by the head
         watched = Watched()
         if any(key.table == "ledger" for key in head.keys):
             events = await read_events(self._aws, self._service, head.base, head.zxid)
@@ -228,3 +257,10 @@ class Sequencer:
         await self._announcer.announce(
             head.zxid, head.base, answers, watched, head.detached, detached_at=head.detached_at
         )
+
+
+def _small(outcomes: tuple[tuple[str, int, Outcome], ...]) -> tuple[tuple[str, int, Outcome], ...]:
+    """Outcomes of the other way of requests, queue or calls, that stay in the head: only a function that died has still
+    to tell them, and every write pays for what the head holds."""
+    size = sum(len(gateway) + _NUMBER_BYTES + outcome_size(outcome) for gateway, _, outcome in outcomes)
+    return outcomes if size <= _MAX_KEPT_OUTCOME_BYTES else ()
