@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from faaskeeper.blocks.attributes import Item
 from faaskeeper.blocks.aws import Aws, BotoAws
-from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import reply_queue_name, send_request
 from faaskeeper.blocks.runtime import milliseconds
 from faaskeeper.functions.janitor.janitor import Janitor
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.sequencer.function import process_records
 from faaskeeper.functions.sequencer.sequencer import sequencer_committer
@@ -45,7 +45,7 @@ class World:
         self.service = service or create_storage(session, "world")
         self.now = milliseconds()
         self._sequencer = sequencer_committer(self.aws, self.service, lambda: self.now)
-        self.reaper_metrics = Metrics()
+        self.reaper_metrics = FunctionMetrics()
         self._numbers = itertools.count(1)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.clock import boot_time
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.blocks.invocation import Stalled
-from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
@@ -172,7 +172,7 @@ class Ensemble:
                     "body": message["Body"],
                     "attributes": message["Attributes"],
                 }
-                if not await look_at(aws, service, [record], Metrics()):
+                if not await look_at(aws, service, [record], FunctionMetrics()):
                     await aws.call(
                         "sqs", "delete_message", QueueUrl=service.timers, ReceiptHandle=message["ReceiptHandle"]
                     )

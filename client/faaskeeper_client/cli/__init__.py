@@ -13,7 +13,7 @@ from faaskeeper import __version__
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.protocol.service import IncompatibleVersion
 from faaskeeper.znode import paths
-from faaskeeper.znode.create_mode import MAX_TTL
+from faaskeeper.znode.create_mode import MAX_TTL_MS
 from faaskeeper.znode.model import Acl, ZnodeKind
 from faaskeeper_client.addresses import Address, ListenError
 from faaskeeper_client.cli import commands, serve
@@ -322,4 +322,4 @@ def _number(least: int, most: int, what: str) -> Callable[[str], int]:
 
 
 _count = _number(0, (1 << 31) - 1, "a number from 0 to 2^31-1")
-_ttl = _number(1, MAX_TTL, f"a number of milliseconds from 1 to {MAX_TTL}")
+_ttl = _number(1, MAX_TTL_MS, f"a number of milliseconds from 1 to {MAX_TTL_MS}")

@@ -15,7 +15,7 @@ from typing import Any
 from faaskeeper.blocks.attributes import Attribute, Item, binary, number, string, string_set
 from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.candidates import marker_of
+from faaskeeper.storage.candidates import candidate_of
 from faaskeeper.storage.keys import (
     Key,
     child_key,
@@ -150,8 +150,8 @@ def plan(
         writer.ephemeral(path, before, after)
         writer.reference(before, after)
         writer.quota(path, before, after)
-        if marker := marker_of(path, before, after, time):
-            writer.put(*marker)
+        if candidate := candidate_of(path, before, after, time):
+            writer.put(*candidate)
     if by_path:
         raise AssertionError(f"events on paths that did not change: {sorted(by_path)}")
     for session, before, after in state.changed_sessions():

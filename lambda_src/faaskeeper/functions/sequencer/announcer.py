@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 _MAX_EVENT_BYTES = 100_000
 """Of events carried in a message; more are read from the ledger."""
 _MAX_REPLY_OUTCOME_BYTES = 700_000
-"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MAX_BYTES``)."""
+"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MAX_MESSAGE_BYTES``)."""
 _NUMBER_BYTES = 22
 """Of a request's number, with what separates it."""
 _MAX_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
-_MAX_NAMED = 2000
+_MAX_NAMED_GATEWAYS = 2000
 """Gateways that the notifier is told by name: its message ends at 256 KB."""
 _MAX_HANDED_OVER_BYTES = 100_000
 """Of replies that the notifier is given to send; an asynchronous invocation takes 256 KB, escaped quotes included."""
@@ -107,7 +107,7 @@ class Announcer:
 
     async def _hint_all(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
         gateways = (await self._watching(watched.sets) | watched.gateways) - told
-        if len(gateways) > _MAX_NAMED:
+        if len(gateways) > _MAX_NAMED_GATEWAYS:
             gateways = frozenset((EVERYBODY,))
         if gateways:
             self._metrics.add("Hints", len(gateways))
