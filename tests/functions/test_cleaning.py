@@ -14,7 +14,7 @@ from faaskeeper.blocks.blobs import write_blob
 from faaskeeper.blocks.errors import AccessDenied
 from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.primitives import TimedLock
-from faaskeeper.blocks.queues import list_gateways
+from faaskeeper.blocks.queues import list_receivers
 from faaskeeper.functions.janitor import janitor
 from faaskeeper.functions.janitor.chores import CANDIDATES_PER_STEP
 from faaskeeper.functions.janitor.janitor import Janitor
@@ -589,12 +589,12 @@ class TestGateways:
             assert await world.timers(wait=5) == 1  # its session's
             assert not await exists(world, "/mine")
             assert not await world.item(session_key(2))
-            assert "lost" in await list_gateways(world.aws, world.service)
+            assert "lost" in await list_receivers(world.aws, world.service)
 
             await world.hourly(1)
             await world.timers(wait=5)
             assert await read_gateway(world.aws, world.service, "lost") is None
-            assert await list_gateways(world.aws, world.service) == {"home"}
+            assert await list_receivers(world.aws, world.service) == {"home"}
             assert await world.items("ledger", "subtree") == []
             assert not (await read_node(world.aws, world.service, "/")).watchers(WATCH_CHILD)
 
@@ -631,9 +631,9 @@ class TestGateways:
         async def work() -> None:
             await world.aws.call("sqs", "create_queue", QueueName=f"{world.service.reply_prefix}starting")
             await world.clean()
-            assert await list_gateways(world.aws, world.service) == {"home", "starting"}
+            assert await list_receivers(world.aws, world.service) == {"home", "starting"}
             await world.hourly(2)
-            assert await list_gateways(world.aws, world.service) == {"home"}
+            assert await list_receivers(world.aws, world.service) == {"home"}
 
         run(work())
 
@@ -694,7 +694,7 @@ class TestRuns:
             assert not await world.item(node_key("/a"))
             await world.aws.call("sqs", "create_queue", QueueName=f"{world.service.reply_prefix}gone")
             await world.clean()  # takes up what had failed, though the hour has not passed
-            assert await list_gateways(world.aws, world.service) == {"home"}
+            assert await list_receivers(world.aws, world.service) == {"home"}
 
         run(work())
 

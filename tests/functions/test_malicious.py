@@ -52,6 +52,7 @@ from faaskeeper.znode.operations import (
     SetData,
     WatchSubtree,
 )
+from tests.event_source import EventSource
 
 from .stage import Client, Counting, Gateway, Stage, create, quota, run
 
@@ -195,10 +196,7 @@ def record(timer: str, waited: int) -> dict[str, Any]:
 
 
 async def timers(stage: Stage) -> list[str]:
-    response = await stage.aws.call(
-        "sqs", "receive_message", QueueUrl=stage.service.timers, MaxNumberOfMessages=10, WaitTimeSeconds=1
-    )
-    return [message["Body"] for message in response.get("Messages", [])]
+    return [record["body"] for record in await EventSource(stage.aws, stage.service.timers).receive(wait=1)]
 
 
 @pytest.mark.parametrize("forged", LIVES)

@@ -228,7 +228,28 @@ def _add_service_commands(add_parser: AddParser) -> None:
         command.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak TLS with this certificate (PEM)")
         command.add_argument("--tls-key", type=Path, metavar="FILE", help="and this key")
         command.add_argument("--tls-client-ca", type=Path, metavar="FILE", help="to clients certified by these only")
+        _add_http(command)
         command.add_argument("-v", "--verbose", action="store_true", help="log connections and sessions")
+
+
+def _add_http(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--http",
+        type=Address.parse,
+        metavar="HOST:PORT",
+        help="also serve a console, ZooKeeper's AdminServer, Prometheus metrics and health; needs faaskeeper[http]",
+    )
+    command.add_argument("--http-write", action="store_true", help="the console may change the tree")
+    command.add_argument(
+        "--http-console", action="store_true", help="serve the console on an address that is not loopback too"
+    )
+    command.add_argument(
+        "--http-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which browsers may ask, beside addresses and localhost; may be repeated",
+    )
 
 
 def _add_dead_letters(add_parser: AddParser) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from faaskeeper.blocks.aws import BotoAws
     from faaskeeper.protocol.service import Service
+    from faaskeeper_client.http.options import HttpOptions
 
 DEFAULT_SERVER = Address.parse("127.0.0.1:2181")
 
@@ -174,11 +175,11 @@ def gateway(options: Options) -> None:
     from faaskeeper_client.discovery import find_service
 
     _log(options)
-    tls = _tls(options)
+    tls, http = _tls(options), _http(options)
     check_free(options.listen)
     service = find_service(options.service, region=options.region)
     with closing(BotoAws(options.region)) as aws:
-        asyncio.run(_serve(aws, service, options.listen, tls))
+        asyncio.run(_serve(aws, service, options.listen, tls, http))
 
 
 def local(options: Options) -> None:
@@ -187,26 +188,50 @@ def local(options: Options) -> None:
     from faaskeeper_client.local import CloudError, EmbeddedCloud
 
     _log(options)
-    tls = _tls(options)
+    tls, http = _tls(options), _http(options)
     check_free(options.listen)
     try:
         with EmbeddedCloud(data=options.data) as cloud:
             print(f"embedded AWS at {cloud.endpoint_url}, account {cloud.account}, {cloud.region}", file=sys.stderr)
             service = cloud.deploy(options.name, tier=options.tier)
             with closing(BotoAws(session=cloud.session())) as aws:
-                asyncio.run(_serve(aws, service, options.listen, tls))
+                asyncio.run(_serve(aws, service, options.listen, tls, http))
     except CloudError as error:
         raise CommandFailed(error) from error
 
 
-async def _serve(aws: BotoAws, service: Service, address: Address, tls: ssl.SSLContext | None) -> None:
+async def _serve(
+    aws: BotoAws, service: Service, address: Address, tls: ssl.SSLContext | None, http: HttpOptions | None
+) -> None:
     """Until SIGINT or SIGTERM."""
     from faaskeeper_client.gateway_thread import serve
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(aws, service, address, lambda listening: print(f"ready {listening}", flush=True), stop, tls)
+    await serve(
+        aws,
+        service,
+        address,
+        lambda listening: print(f"ready {listening}", flush=True),
+        stop,
+        tls,
+        http,
+        lambda listening: print(f"http://{listening}/", file=sys.stderr, flush=True),
+    )
+
+
+def _http(options: Options) -> HttpOptions | None:
+    """Raises UsageError, ListenError."""
+    from faaskeeper_client.http.options import HttpOptions, check_installed
+
+    if options.http is None:
+        if options.http_write or options.http_console or options.http_host:
+            raise UsageError("--http-write, --http-console and --http-host are of --http")
+        return None
+    check_installed()
+    check_free(options.http)
+    return HttpOptions(options.http, console=options.http_console, write=options.http_write, names=options.http_host)
 
 
 def _tls(options: Options) -> ssl.SSLContext | None:

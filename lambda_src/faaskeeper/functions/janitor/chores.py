@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import delete_blobs, list_blobs
 from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.blocks.queues import delete_reply_queue, list_gateways, send_timer
+from faaskeeper.blocks.queues import delete_reply_queue, list_receivers, send_timer
 from faaskeeper.functions.requests import send_to_sequencer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
@@ -103,7 +103,7 @@ class Chores:
 
     async def queues(self, start: str) -> str | None:
         """Deletes the reply queues of gateways that are gone."""
-        owners = await list_gateways(self.aws, self.service)
+        owners = await list_receivers(self.aws, self.service)
         gone = await self._gone(owners)
         before = self.now - MIN_QUEUE_AGE_MS
         deleted = await asyncio.gather(

@@ -14,7 +14,7 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AccessDenied, AwsError, NotFound
 from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.blocks.queues import check_in, list_gateways, send_reply
+from faaskeeper.blocks.queues import check_in, list_receivers, send_reply
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply, is_gateway, outcome_size, pack_event
 from faaskeeper.protocol.service import Service
@@ -112,7 +112,7 @@ class Announcer:
         if gateways:
             self._metrics.add("Hints", len(gateways))
         if self._notifier is None and EVERYBODY in gateways:
-            gateways = await list_gateways(self._aws, self._service) - told
+            gateways = await list_receivers(self._aws, self._service) - told
         if self._notifier is None or (len(gateways) <= _MAX_INLINE_HINTS and EVERYBODY not in gateways):
             await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
             return
