@@ -27,10 +27,8 @@ class Listed:
 
     @property
     def gateway_state(self) -> str:
-        """Alive, dead, or gone if nothing is known of it any more."""
-        if self.gateway is None:
-            return "gone"
-        return "alive" if self.gateway.alive else "dead"
+        """As ``GatewayItem.state``, or gone if nothing is known of it any more."""
+        return "gone" if self.gateway is None else self.gateway.state
 
 
 async def scan_sessions(aws: Aws, service: Service) -> tuple[list[Listed], list[GatewayItem]]:

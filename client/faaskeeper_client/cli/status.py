@@ -107,7 +107,8 @@ def status_json(status: Status) -> JsonObject:
         "gateways": [
             {
                 "gateway": gateway.gateway,
-                "alive": gateway.alive,
+                "alive": gateway.state == "alive",
+                "state": gateway.state,
                 "beat": gateway.beat,
                 "timeout": gateway.timeout,
                 "sessions": counts[gateway.gateway],
@@ -137,10 +138,7 @@ def status_lines(status: Status) -> list[str]:
     ]
     if status.gateways:
         counts = _sessions_by_gateway(status)
-        rows = [
-            (g.gateway, "alive" if g.alive else "dead", g.beat, f"{g.timeout / 1000:g} s", counts[g.gateway])
-            for g in status.gateways
-        ]
+        rows = [(g.gateway, g.state, g.beat, f"{g.timeout / 1000:g} s", counts[g.gateway]) for g in status.gateways]
         lines += [f"  {line}" for line in table([("GATEWAY", "STATE", "BEAT", "TIMEOUT", "SESSIONS"), *rows])]
     lines.append(f"last errors   {len(status.errors) or f'none in {HOURS} h'}")
     lines += [f"  {error.time:%H:%M:%S} {error.logger}: {error.message}" for error in status.errors]

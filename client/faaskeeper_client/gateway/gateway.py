@@ -52,6 +52,8 @@ _SETTLING = 1.0
 _CHECK_INTERVAL = 0.5
 _REOPEN_DELAY = 1.0
 _LONGEST_WITHOUT_OUTCOME = 60.0
+_LONGEST_END = 2.0
+"""Seconds that a gateway tries to say that it has ended."""
 _MAX_BULK = 24
 """Calls under way of all but beats, requests and replies: fewer than there are threads for calls."""
 _SESSION_IS_OVER = (Code.OK, Code.SESSION_EXPIRED, Code.SESSION_MOVED)
@@ -130,11 +132,20 @@ class Gateway:
 
     async def stop(self) -> None:
         """Drops all connections. Sessions live on until their timeout, so that clients can go to another gateway."""
-        if self._life is not None:
-            self._life.cancel()
-            await asyncio.gather(self._life, return_exceptions=True)
-            self._life = None
+        life, self._life = self._life, None
+        if life is not None:
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+            if life.cancelled():  # else the service may be of a version that must not be written to
+                await self._end()
         await self.inbox.close()
+
+    async def _end(self) -> None:
+        try:
+            async with asyncio.timeout(_LONGEST_END):
+                await self.liveness.end()
+        except (AwsError, TimeoutError) as error:
+            logger.info("gateway %s is found dead later: %s", self.id, error)
 
     def connect(self, client: Client, address: tuple[str, int]) -> Connection:
         """A connection for ``client``; give it the client's bytes with ``feed``."""
