@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 from faaskeeper.znode import paths
 from faaskeeper.znode.create_mode import CREATE_MODES, CreateMode
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import OPEN_ACL, EventKind, ZnodeKind
+from faaskeeper.znode.model import OPEN_ACL, EventKind, Stat, ZnodeKind
 from faaskeeper_client.cli import zookeeper as zk
 from faaskeeper_client.cli.output import (
+    CLOSED,
     JsonObject,
     acl_text,
     data_fields,
+    replacing,
     show,
     show_data,
     show_json,
@@ -29,7 +31,15 @@ from faaskeeper_client.cli.output import (
     table,
     when,
 )
-from faaskeeper_client.cli.transfer import TransferError, moved, read_document, read_subtree, write_document
+from faaskeeper_client.cli.transfer import (
+    Node,
+    TransferError,
+    Unreadable,
+    moved,
+    read_document,
+    read_subtree,
+    write_document,
+)
 from faaskeeper_client.cli.transfer import write_subtree as put_subtree
 from faaskeeper_client.cli.tree import SYSTEM, above, walk
 from faaskeeper_client.cli.zookeeper import Failed, ZooKeeper
@@ -63,23 +73,37 @@ def ls(options: Options, zookeeper: ZooKeeper) -> None:
             show_lines(names)
         return
     asked = zookeeper.pipeline(zk.exists(paths.child(options.path, name)) for name in names)
-    # who is missing now went away in between
-    found = [(name, stat) for name, stat in zip(names, asked, strict=True) if not isinstance(stat, Failed)]
+    found: list[tuple[str, Stat | None]] = []
+    for name, stat in zip(names, asked, strict=True):
+        if not isinstance(stat, Failed):
+            found.append((name, stat))
+        elif stat.code == Code.NO_AUTH:
+            found.append((name, None))
+        elif stat.code != Code.NO_NODE:  # which went away in between
+            raise stat
     if options.json:
-        show_json([{"name": name, **stat_fields(stat)} for name, stat in found])
+        show_json([{"name": name, **(stat_fields(stat) if stat else {"closed": True})} for name, stat in found])
     elif found:
-        head = ("BYTES", "CHILDREN", "VERSION", "CHANGED", "OWNER", "NAME")
-        rows = [
-            (s.data_length, s.num_children, s.version, when(s.mtime), hex(s.ephemeral_owner or 0), name)
-            for name, s in found
-        ]
-        show_lines(table([head, *rows]))
+        show_lines(table([_LONG_HEAD, *(_long_row(name, stat) for name, stat in found)]))
+
+
+_LONG_HEAD = ("BYTES", "CHILDREN", "VERSION", "CHANGED", "OWNER", "NAME")
+
+
+def _long_row(name: str, stat: Stat | None) -> tuple[object, ...]:
+    if stat is None:
+        return ("-",) * (len(_LONG_HEAD) - 1) + (f"{name}  {CLOSED}",)
+    owner = hex(stat.ephemeral_owner or 0)
+    return stat.data_length, stat.num_children, stat.version, when(stat.mtime), owner, name
 
 
 def tree(options: Options, zookeeper: ZooKeeper) -> None:
     nodes: dict[str, JsonObject] = {}
     for found in walk(zookeeper, options.path, options.depth):
-        node: JsonObject = {"path": found.path, "ephemeralOwner": found.stat.ephemeral_owner, "children": []}
+        stat = found.stat
+        node: JsonObject = {"path": found.path, "ephemeralOwner": stat and stat.ephemeral_owner, "children": []}
+        if stat is None:
+            node["closed"] = True
         if found.path != options.path:
             nodes[paths.parent(found.path)]["children"].append(node)
         nodes[found.path] = node
@@ -90,11 +114,17 @@ def tree(options: Options, zookeeper: ZooKeeper) -> None:
     lines = [(root, options.path, "")]
     while lines:
         node, text, indent = lines.pop()
-        show(text + (f"  (ephemeral of {node['ephemeralOwner']:#x})" if node["ephemeralOwner"] else ""))
+        show(text + _mark(node))
         for child in reversed(node["children"]):
             last = child is node["children"][-1]
             name = f"{indent}{'└── ' if last else '├── '}{paths.name(child['path'])}"
             lines.append((child, name, indent + ("    " if last else "│   ")))
+
+
+def _mark(node: JsonObject) -> str:
+    if "closed" in node:
+        return f"  {CLOSED}"
+    return f"  (ephemeral of {node['ephemeralOwner']:#x})" if node["ephemeralOwner"] else ""
 
 
 def get(options: Options, zookeeper: ZooKeeper) -> None:
@@ -161,7 +191,11 @@ def rm(options: Options, zookeeper: ZooKeeper) -> None:
         return
     if options.version != -1:
         raise UsageError("rm: --version is of one znode, --recursive of many")
-    below = [found.path for found in walk(zookeeper, options.path)]
+    below: list[str] = []
+    for found in walk(zookeeper, options.path):
+        if found.stat is None:
+            raise Failed(Code.NO_AUTH, found.path)
+        below.append(found.path)
     for result in zookeeper.pipeline(zk.delete(path) for path in reversed(below)):
         if isinstance(result, Failed) and result.code != Code.NO_NODE:
             raise result
@@ -182,9 +216,21 @@ def watch(options: Options, zookeeper: ZooKeeper) -> None:
 
 
 def export(options: Options, zookeeper: ZooKeeper) -> None:
-    with options.file.open("w", encoding="utf-8") if options.file else nullcontext(sys.stdout) as output:
-        count = write_document(options.path, read_subtree(zookeeper, options.path), output)
+    unread: list[Unreadable] = []
+
+    def readable() -> Iterator[Node]:
+        for found in read_subtree(zookeeper, options.path):
+            if isinstance(found, Node):
+                yield found
+            else:
+                unread.append(found)
+                print(f"faaskeeper: {found}", file=sys.stderr)
+
+    with replacing(options.file) if options.file else nullcontext(sys.stdout) as output:
+        count = write_document(options.path, readable(), output)
     print(f"{count} znodes exported", file=sys.stderr)
+    if unread:
+        raise CommandFailed(f"not exported, with all below: {', '.join(each.path for each in unread)}")
 
 
 def import_(options: Options, zookeeper: ZooKeeper) -> None:
@@ -193,7 +239,7 @@ def import_(options: Options, zookeeper: ZooKeeper) -> None:
         if not paths.is_valid(root):
             raise UsageError(f"import: {root!r} is not the path of a znode")
         with ZooKeeper(options.source_server, credentials=options.auth, patience=options.timeout) as source:
-            nodes = list(read_subtree(source, root))
+            nodes = list(_all_readable(read_subtree(source, root)))
     else:
         name = options.source or "-"
         root, nodes = read_document(sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
@@ -207,6 +253,13 @@ def import_(options: Options, zookeeper: ZooKeeper) -> None:
         show_json({"root": target, "znodes": count})
     else:
         print(f"{count} znodes imported", file=sys.stderr)
+
+
+def _all_readable(found: Iterable[Node | Unreadable]) -> Iterator[Node]:
+    for each in found:
+        if isinstance(each, Unreadable):
+            raise TransferError(str(each))
+        yield each
 
 
 def _data(options: Options) -> bytes | None:

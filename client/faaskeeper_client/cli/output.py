@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from faaskeeper.znode.model import Acl, Permission, Stat
 
 JsonObject = dict[str, Any]
+
+CLOSED = "(closed: its ACL does not allow reading)"
 
 _LETTERS = {
     "c": Permission.CREATE,
@@ -114,6 +119,24 @@ def show_data(data: bytes | None) -> None:
             show(f"{offset:08x}  {line.hex(' '):<47}  {visible}")
     elif text:
         show(text.removesuffix("\n"))
+
+
+@contextmanager
+def replacing(file: Path) -> Generator[TextIO]:
+    """To write a text file as a whole: under another name beside it, which takes its place when all went well. What is
+    no regular file (a pipe, a device) is written as it is. Raises OSError."""
+    if file.exists() and not file.is_file():
+        with file.open("w", encoding="utf-8") as output:
+            yield output
+        return
+    file = file.resolve()
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("x", encoding="utf-8") as output:
+            yield output
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def table(rows: Sequence[Sequence[object]]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any, TextIO, cast
 from faaskeeper.znode import paths
 from faaskeeper.znode.acl import digest_id
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import OPEN_ACL, Acl, Permission
+from faaskeeper.znode.model import OPEN_ACL, Acl, Permission, Stat
 from faaskeeper_client.cli.output import acl_text, data_fields, parse_acl
 from faaskeeper_client.cli.tree import above, batches, walk
 from faaskeeper_client.cli.zookeeper import (
@@ -55,25 +55,50 @@ class Node:
     acl: tuple[Acl, ...]
 
 
-def read_subtree(zookeeper: ZooKeeper, root: str) -> Iterator[Node]:
-    """Parents first, without ephemerals. Not one state of the tree, if it changes meanwhile.
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A znode that these credentials cannot read whole. Nothing below it is taken either: it would have no parent."""
 
-    Raises Failed, and TransferError where an ACL is hidden.
-    """
-    lasting = (found.path for found in walk(zookeeper, root) if found.stat.ephemeral_owner == 0)
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}: use --auth"
+
+
+def read_subtree(zookeeper: ZooKeeper, root: str) -> Iterator[Node | Unreadable]:
+    """Parents first, without ephemerals. Not one state of the tree, if it changes meanwhile. Raises Failed."""
+    unread: set[str] = set()
+    lasting = (found for found in walk(zookeeper, root) if found.stat is None or found.stat.ephemeral_owner == 0)
     for batch in batches(lasting):
-        data = list(zookeeper.pipeline(map(get, batch)))
-        acls = list(zookeeper.pipeline(map(get_acl, batch)))
-        for path, found, acl in zip(batch, data, acls, strict=True):
-            if isinstance(found, Failed) or isinstance(acl, Failed):
-                failures = [result for result in (found, acl) if isinstance(result, Failed)]
-                if failures[-1].code == Code.NO_NODE and path != root:
-                    continue
-                raise failures[0]
-            for entry in acl:
-                if entry.scheme == "digest" and entry.id.endswith(f":{_MASKED}"):
-                    raise TransferError(f"{path}: its ACL is shown to those with ADMIN permission only: use --auth")
-            yield Node(path, found[0], acl)
+        data = list(zookeeper.pipeline(get(found.path) for found in batch))
+        acls = list(zookeeper.pipeline(get_acl(found.path) for found in batch))
+        for found, datum, acl in zip(batch, data, acls, strict=True):
+            path = found.path
+            if path != root and paths.parent(path) in unread:
+                unread.add(path)
+                continue
+            node = _node_read(path, root, datum, acl)
+            if isinstance(node, Unreadable):
+                unread.add(path)
+            if node is not None:
+                yield node
+
+
+def _node_read(
+    path: str, root: str, data: tuple[bytes | None, Stat] | Failed, acl: tuple[Acl, ...] | Failed
+) -> Node | Unreadable | None:
+    """None if it is gone. Raises Failed."""
+    if isinstance(data, Failed) or isinstance(acl, Failed):
+        codes = {result.code for result in (data, acl) if isinstance(result, Failed)}
+        if path != root and Code.NO_NODE in codes:
+            return None
+        if path != root and codes == {Code.NO_AUTH}:
+            return Unreadable(path, "its ACL does not allow reading")
+        raise next(result for result in (data, acl) if isinstance(result, Failed))
+    if any(entry.scheme == "digest" and entry.id.endswith(f":{_MASKED}") for entry in acl):
+        return Unreadable(path, "its ACL is shown to those with ADMIN permission only")
+    return Node(path, data[0], acl)
 
 
 def write_document(root: str, nodes: Iterable[Node], output: TextIO) -> int:
