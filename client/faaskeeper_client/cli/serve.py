@@ -59,7 +59,8 @@ def _endpoint(options: Options) -> Generator[list[Address]]:
 
 def sessions(options: Options) -> None:
     from faaskeeper.blocks.aws import BotoAws
-    from faaskeeper_client.cli.sessions import scan_sessions, sessions_json, sessions_lines
+    from faaskeeper_client.administration.sessions import scan_sessions
+    from faaskeeper_client.cli.reports import sessions_json, sessions_lines
     from faaskeeper_client.discovery import find_service
 
     service = find_service(options.service, region=options.region)
@@ -74,7 +75,8 @@ def sessions(options: Options) -> None:
 def status(options: Options) -> None:
     """Raises CommandFailed after it has shown why."""
     from faaskeeper.blocks.aws import BotoAws
-    from faaskeeper_client.cli.status import read_status, status_json, status_lines
+    from faaskeeper_client.administration.status import read_status
+    from faaskeeper_client.cli.reports import status_json, status_lines
     from faaskeeper_client.discovery import find_service
 
     service = find_service(options.service, region=options.region)
@@ -91,7 +93,7 @@ def status(options: Options) -> None:
 def verify(options: Options) -> None:
     """Raises CommandFailed after it has shown what is wrong."""
     from faaskeeper.blocks.aws import BotoAws
-    from faaskeeper_client.cli.contents import missing_blobs, problems, read_contents
+    from faaskeeper_client.administration.contents import missing_blobs, problems, read_contents
     from faaskeeper_client.discovery import find_service
 
     service = find_service(options.service, region=options.region)
@@ -116,7 +118,8 @@ def restore(options: Options) -> None:
     from dataclasses import replace
 
     from faaskeeper.blocks.aws import BotoAws
-    from faaskeeper_client.cli import restore as restoring
+    from faaskeeper_client.administration import restore as restoring
+    from faaskeeper_client.cli.reports import restored_json, restored_lines
     from faaskeeper_client.discovery import find_service
 
     target = find_service(options.service, region=options.region)
@@ -133,15 +136,16 @@ def restore(options: Options) -> None:
         except restoring.InUse as error:
             raise CommandFailed(error) from error
     if options.json:
-        show_json(restored.json())
+        show_json(restored_json(restored))
     else:
-        show_lines(restored.lines())
+        show_lines(restored_lines(restored))
 
 
 def dead_letters(options: Options) -> None:
     """Raises CommandFailed."""
     from faaskeeper.blocks.aws import BotoAws
-    from faaskeeper_client.cli import dead_letters as letters
+    from faaskeeper_client.administration import dead_letters as letters
+    from faaskeeper_client.cli.reports import letter_json, letter_lines, letters_json, letters_lines
     from faaskeeper_client.discovery import find_service
 
     service = find_service(options.service, region=options.region)
@@ -151,9 +155,9 @@ def dead_letters(options: Options) -> None:
                 case "show":
                     letter = asyncio.run(letters.show_letter(aws, service, options.id))
                     if options.json:
-                        show_json(letters.letter_json(letter))
+                        show_json(letter_json(letter))
                     else:
-                        show_lines(letters.letter_lines(letter))
+                        show_lines(letter_lines(letter))
                     return
                 case "list":
                     found = asyncio.run(letters.list_letters(aws, service))
@@ -164,9 +168,9 @@ def dead_letters(options: Options) -> None:
         except (letters.NotRedriven, letters.NoSuchLetter) as error:
             raise CommandFailed(error) from error
     if options.json:
-        show_json(letters.letters_json(found))
+        show_json(letters_json(found))
     else:
-        show_lines(letters.letters_lines(found))
+        show_lines(letters_lines(found))
 
 
 def gateway(options: Options) -> None:

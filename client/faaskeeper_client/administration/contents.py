@@ -44,7 +44,7 @@ from faaskeeper.znode.children import add_child
 from faaskeeper.znode.genesis import GENESIS
 from faaskeeper.znode.model import Blob, Session, Stored, Znode
 from faaskeeper.znode.state import State
-from faaskeeper_client.cli.scan import scan_all
+from faaskeeper_client.administration.scan import scan_all
 
 _SESSIONS = session_partition(0).rstrip("0")
 _GATEWAYS = gateway_partition("")

@@ -32,8 +32,7 @@ from faaskeeper.storage.keys import gateway_key, head_key
 from faaskeeper.storage.ledger import Head, Position, read_head
 from faaskeeper.storage.sessions import GatewayItem
 from faaskeeper.znode.model import Blob, Znode
-from faaskeeper_client.cli.contents import Contents, mended, plans, problems, read_contents
-from faaskeeper_client.cli.output import JsonObject
+from faaskeeper_client.administration.contents import Contents, mended, plans, problems, read_contents
 
 _AT_ONCE = 16
 _SECONDS = 60.0
@@ -67,21 +66,6 @@ class Restored:
     blobs: int
     problems: list[str]
     lost: list[str]
-
-    def json(self) -> JsonObject:
-        return {
-            "zxid": f"{self.zxid:#x}",
-            "znodes": self.znodes,
-            "sessions": self.sessions,
-            "blobs": self.blobs,
-            "repaired": self.problems,
-            "lostData": self.lost,
-        }
-
-    def lines(self) -> Iterator[str]:
-        yield f"{self.znodes} znodes, {self.sessions} sessions, {self.blobs} blobs up to zxid {self.zxid:#x}"
-        yield from (f"repaired: {problem}" for problem in self.problems)
-        yield from (f"lost: the data of {path}" for path in self.lost)
 
 
 async def restore(aws: Aws, source: Service, target: Service, time: int, *, repair: bool = False) -> Restored:
