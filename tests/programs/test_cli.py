@@ -511,7 +511,6 @@ class TestErrors:
             ("ls", "relative"),
             ("ls", "/trailing/"),
             ("ls", "/a//b"),
-            ("ls",),
             ("create", "/x", "--acl", "everybody"),
             ("create", "/x", "--ttl", "0"),
             ("create", "/x", "-c", "-s"),

@@ -12,7 +12,7 @@ from faaskeeper_client.administration.logs import HOURS
 from faaskeeper_client.administration.restore import Restored
 from faaskeeper_client.administration.sessions import Listed
 from faaskeeper_client.administration.status import Status
-from faaskeeper_client.cli.output import JsonObject, table, when
+from faaskeeper_client.cli.output import JsonObject, show_table, table, when
 
 
 def status_json(status: Status) -> JsonObject:
@@ -54,26 +54,29 @@ def status_json(status: Status) -> JsonObject:
     }
 
 
-def status_lines(status: Status) -> list[str]:
-    requests, timers = status.requests, status.timers
+def status_parts(status: Status) -> Iterator[list[tuple[str, str]]]:
+    """Lines, as ``show_parts`` takes them."""
+    requests, timers, problems = status.requests, status.timers, status.problems
     age = "" if status.age is None else f", the oldest for {status.age:g} s"
-    lines = [
-        f"service       {status.service.name} in {status.service.region}",
-        f"health        {'; '.join(status.problems) or 'healthy'}",
-        f"head          {_zxid(status.head)}",
-        f"requests      {requests.waiting} waiting, {requests.taken} at the sequencer{age}",
-        f"timers        {timers.waiting} due, {timers.taken} at the reaper, {timers.delayed} running",
-        f"dead letters  {status.dead_letters.all}",
-        f"sessions      {len(status.sessions)}",
-        f"gateways      {len(status.gateways)}",
-    ]
+    fields = (
+        ("service", f"{status.service.name} in {status.service.region}", ""),
+        ("health", "; ".join(problems) or "healthy", "bold red" if problems else "green"),
+        ("head", _zxid(status.head), ""),
+        ("requests", f"{requests.waiting} waiting, {requests.taken} at the sequencer{age}", ""),
+        ("timers", f"{timers.waiting} due, {timers.taken} at the reaper, {timers.delayed} running", ""),
+        ("dead letters", str(status.dead_letters.all), "red" if status.dead_letters.all else ""),
+        ("sessions", str(len(status.sessions)), ""),
+        ("gateways", str(len(status.gateways)), ""),
+    )
+    yield from ([(f"{name:<14}", "dim"), (text, style)] for name, text, style in fields)
     if status.gateways:
         counts = _sessions_by_gateway(status)
         rows = [(g.gateway, g.state, g.beat, f"{g.timeout / 1000:g} s", counts[g.gateway]) for g in status.gateways]
-        lines += [f"  {line}" for line in table([("GATEWAY", "STATE", "BEAT", "TIMEOUT", "SESSIONS"), *rows])]
-    lines.append(f"last errors   {len(status.errors) or f'none in {HOURS} h'}")
-    lines += [f"  {error.time:%H:%M:%S} {error.logger}: {error.message}" for error in status.errors]
-    return lines
+        head, *lines = table([("GATEWAY", "STATE", "BEAT", "TIMEOUT", "SESSIONS"), *rows])
+        yield [(f"  {head}", "bold")]
+        yield from ([(f"  {line}", "")] for line in lines)
+    yield [(f"{'last errors':<14}", "dim"), (str(len(status.errors) or f"none in {HOURS} h"), "")]
+    yield from ([(f"  {error.time:%H:%M:%S} {error.logger}: {error.message}", "red")] for error in status.errors)
 
 
 def _zxid(head: Head | None) -> str:
@@ -123,9 +126,11 @@ def letters_json(letters: Iterable[Letter]) -> list[JsonObject]:
     ]
 
 
-def letters_lines(letters: Sequence[Letter]) -> list[str]:
-    rows = [(each.id, each.kind, when(each.sent), each.summary) for each in letters]
-    return table([("ID", "KIND", "SENT", "WHAT"), *rows]) if rows else []
+def show_letters(letters: Sequence[Letter]) -> None:
+    """A table."""
+    show_table(
+        ("ID", "KIND", "SENT", "WHAT"), [(each.id, each.kind, when(each.sent), each.summary) for each in letters]
+    )
 
 
 def letter_json(letter: Letter) -> JsonObject:

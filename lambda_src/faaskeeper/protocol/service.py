@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import Protocol
 
+from faaskeeper import page
+
 ENVIRONMENT_VARIABLE = "FAASKEEPER_SERVICE"
 PARAMETER_PREFIX = "/faaskeeper/"
 DATA_VERSION = 1
@@ -30,7 +32,7 @@ def check_version(what: str, kind: str, theirs: object, ours: int, *, other: str
         older = isinstance(theirs, int) and theirs < ours
         raise IncompatibleVersion(
             f"{what} has {kind} version {theirs}, this software {ours}: "
-            f"upgrade {other if older else 'this software'} (docs/operations.md#upgrade)"
+            f"upgrade {other if older else 'this software'} ({page('operations.md#upgrade')})"
         )
 
 
