@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from .conftest import ROOT
 
 SAYS = re.compile(r"License :: OSI Approved :: (\w+) ")
-OTHERWISE = {"python-dateutil": "Apache-2.0 or BSD-3-Clause"}
+OTHERWISE = {"matplotlib": "PSF-based", "python-dateutil": "Apache-2.0 or BSD-3-Clause"}
 """Licences that the metadata do not name; the packages' LICENSE files do."""
 
 
@@ -45,7 +45,12 @@ def licence(name: str) -> str:
 
 def test_the_page_lists_what_is_installed() -> None:
     text = (ROOT / "docs" / "licences.md").read_text()
-    for heading, extra in (("The client", ""), ("The constructs", "cdk")):
+    for heading, extra in (
+        ("The client", ""),
+        ("The command line", "cli"),
+        ("Plots", "plot"),
+        ("The constructs", "cdk"),
+    ):
         section = text.partition(f"## {heading}")[2].partition("\n## ")[0]
         listed = dict(re.findall(r"^\| ([\w.-]+) \| ([^|]+?) \|$", section, re.MULTILINE))
         listed.pop("package", None)
