@@ -25,7 +25,7 @@ test: lint node ## lint, types and all tests
 	$(PY) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: lint ## lint, types and the tests that need no emulator (under a minute)
-	$(PY) -m pytest --numprocesses 2 tests/znode tests/protocol tests/wire tests/release $(PYTEST)
+	$(PY) -m pytest --numprocesses 2 tests/architecture tests/znode tests/protocol tests/wire tests/release $(PYTEST)
 
 release: venv ## VERSION=1.2.0: version, changelog, wheel and sdist, a commit and its tag
 	@$(PY) scripts/release.py "$(VERSION)"

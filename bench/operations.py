@@ -110,7 +110,7 @@ async def _connection(on: Stage) -> None:
     await gateway.stop()
     await on.idle.wait()
     for beat, timer in ((1, 0), (2, 1)):
-        await due(reaper, on.service, GatewayTimer(gateway.id, beat, timer), RELAXED_TIMEOUT, Metrics())
+        await due(reaper, on.service, GatewayTimer(gateway.life.id, beat, timer), RELAXED_TIMEOUT, Metrics())
     sequencer = on.sequencer.count - before
     write_units = sum(count.write_units for count in (gateways.count, sequencer, reaper.count))
     read_units = sum(count.read_units for count in (gateways.count, sequencer, reaper.count))

@@ -10,11 +10,11 @@ from typing import Any
 
 from bench.meter import Meter
 from faaskeeper.blocks.aws import Aws, BotoAws
-from faaskeeper.blocks.committer import Stalled
 from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.invocation import Stalled
 from faaskeeper.blocks.runtime import milliseconds
 from faaskeeper.functions.sequencer.function import process_records
-from faaskeeper.functions.sequencer.sequencer import Sequencer
+from faaskeeper.functions.sequencer.sequencer import sequencer_committer
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import KEY_NAMES
 from faaskeeper_client.gateway.gateway import Gateway
@@ -104,7 +104,7 @@ async def _resources(rest: Aws, tables: Aws, cloud: EmbeddedCloud) -> Service:
 
 async def _run(queue: Aws, meter: Meter, service: Service, messages: list[int], idle: asyncio.Event) -> None:
     """What Lambda's event source mapping does: batches of up to ten."""
-    sequencer = Sequencer(meter, service, milliseconds)
+    sequencer = sequencer_committer(meter, service, milliseconds)
     while True:
         response = await queue.call(
             "sqs",

@@ -1,7 +1,8 @@
 """Who may do what: exact actions on exact resources, and conditions where an action alone says too much.
 
 ``TransactGetItems`` is authorized as ``GetItem`` of each item and ``TransactWriteItems`` as ``PutItem``,
-``UpdateItem``, ``DeleteItem`` and ``ConditionCheckItem`` (DynamoDB developer guide, "IAM and transactions").
+``UpdateItem``, ``DeleteItem`` and ``ConditionCheckItem`` (DynamoDB developer guide, "Using IAM with DynamoDB
+transactions"), unless a condition on ``dynamodb:EnclosingOperation`` forbids it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct, IConstruct
 
 from faaskeeper.blocks.blobs import blob_key
-from faaskeeper.protocol.service import Parts, Service
+from faaskeeper.blocks.parts import Parts
+from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import gateway_partition
 from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.review import acknowledge_resource
@@ -49,6 +51,10 @@ KEY_ACTIONS = (
 NO_RESOURCES = "IAM knows no resources for CloudWatch's metrics"
 
 Conditions = dict[str, dict[str, object]]
+
+OUTSIDE_TRANSACTIONS: Conditions = {"Null": {"dynamodb:EnclosingOperation": "true"}}
+"""The request is no part of a transaction. ``UpdateItem`` also authorizes the updates of a TransactWriteItems, and
+whoever repeats such a transaction on an item cancels all others on it (TransactionConflict): the sequencer's, too."""
 
 NEW_OBJECTS: Conditions = {"Null": {"s3:if-none-match": "false"}}
 """The request says that it must not overwrite: ``If-None-Match`` has no value but "*"."""
@@ -143,13 +149,13 @@ class Access:
             grantee,
             ["dynamodb:UpdateItem"],
             [storage.znodes.table_arn],
-            merge(only_attributes(WATCH_ATTRIBUTES), _only_below(subtree)),
+            merge(OUTSIDE_TRANSACTIONS, only_attributes(WATCH_ATTRIBUTES), _only_below(subtree)),
         )
         allow(
             grantee,
             ["dynamodb:UpdateItem"],
             [storage.sessions.table_arn],
-            merge(only_attributes(LIVENESS_ATTRIBUTES), only_keys([gateway_partition("*")])),
+            merge(OUTSIDE_TRANSACTIONS, only_attributes(LIVENESS_ATTRIBUTES), only_keys([gateway_partition("*")])),
         )
         allow(grantee, ["sqs:SendMessage"], [queues.requests.queue_arn, queues.timers.queue_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(queues, self._service.reply_prefix)], because=OWN_REPLIES)
@@ -208,9 +214,10 @@ def _only_below(subtree: str | None) -> Conditions:
     return only_keys([subtree, f"{subtree}/*"])
 
 
-def merge(first: Conditions, second: Conditions) -> Conditions:
-    """Both hold: of operators that are in both, the keys of each."""
-    merged = {operator: dict(keys) for operator, keys in first.items()}
-    for operator, keys in second.items():
-        merged.setdefault(operator, {}).update(keys)
+def merge(*conditions: Conditions) -> Conditions:
+    """All hold: of operators that are in several, the keys of each."""
+    merged: Conditions = {}
+    for each in conditions:
+        for operator, keys in each.items():
+            merged.setdefault(operator, {}).update(keys)
     return merged

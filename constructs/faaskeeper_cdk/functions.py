@@ -37,6 +37,8 @@ from faaskeeper_cdk.tier import LONGEST_TIMEOUT, Tier
 from faaskeeper_cdk.worker import Worker, runtime_code
 
 WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+MIN_EVENT_AGE = Duration.seconds(60)
+"""The least that Lambda takes for how long an asynchronous invocation may wait (MaximumEventAgeInSeconds)."""
 LIST_QUEUES = "sqs:ListQueues knows no resources"
 
 
@@ -83,7 +85,7 @@ class Functions(Construct):
             qualifier="$LATEST",
             # a hint that is minutes old is worth nothing: gateways that watch or own ephemerals look at the head
             # every third of the shortest session timeout
-            maximum_event_age_in_seconds=60,
+            maximum_event_age_in_seconds=MIN_EVENT_AGE.to_seconds(),
             maximum_retry_attempts=1,
             destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
                 on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=queues.dead_letters.queue_arn)
@@ -157,8 +159,10 @@ class Functions(Construct):
             self,
             "JanitorSchedule",
             schedule=events.Schedule.rate(Duration.minutes(tier.janitor_interval_minutes)),
-            targets=[targets.LambdaFunction(self.janitor, retry_attempts=0)],  # the next run is the retry
+            targets=[targets.LambdaFunction(self.janitor, retry_attempts=0)],
         )
+        # the rule's retries are about its delivery to Lambda, which repeats runs that fail by itself: two at once, late
+        self.janitor.configure_async_invoke(retry_attempts=0, max_event_age=MIN_EVENT_AGE)  # the next run is the retry
 
         self.emptier: Worker | None = None
         self.emptying: cdk.CustomResource | None = None
@@ -174,6 +178,8 @@ class Functions(Construct):
                 [storage.blobs.arn_for_objects("*")],
                 because="the bucket is emptied before the stack deletes it",
             )
+            # once CloudFormation gives up, there is nobody to answer
+            self.emptier.configure_async_invoke(retry_attempts=2, max_event_age=Duration.seconds(LONGEST_TIMEOUT))
             self.emptying = cdk.CustomResource(
                 self,
                 "EmptyBlobs",
@@ -194,14 +200,15 @@ class Functions(Construct):
             {
                 "LambdaDLQ": kept,
                 "LambdaConcurrency": "bounded by what starts them: the sequencer by one message group, which is one "
-                "run at a time; the notifier by the sequencer; the janitor by a schedule; the reaper by one timer a "
-                "gateway, which must not wait behind a limit",
+                "run at a time; the notifier by the sequencer; the janitor by a schedule; the reaper by the maximum "
+                "concurrency of its mapping; the emptier by CloudFormation",
             },
         )
         acknowledge(
             self,
             {
                 "Serverless-LambdaDLQ": kept,
+                "Serverless-LambdaAsyncFailureDestination": kept,
                 "Serverless-LambdaEventSourceMappingDestination": "mappings of SQS queues have no destinations",
                 "Serverless-EventBusDLQ": "the next run of the schedule is the retry",
             },

@@ -28,6 +28,10 @@ RUNTIME = lambda_.Runtime.PYTHON_3_14
 BATCH_SIZE = 10
 """The most messages Lambda takes from a FIFO queue at once."""
 TIMER_BATCH_SIZE = 10
+MAX_TIMER_RUNS = 5
+"""Instances that timers start at once, so that a flood of timers leaves the account's concurrency to others. Lambda
+polls a standard queue with five from the beginning (Lambda developer guide, "Configuring scaling behavior for SQS event
+source mappings"). Reserved concurrency would do the same, but accounts with a small quota refuse it."""
 CONSUME = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
 
 
@@ -120,7 +124,11 @@ class Worker(lambda_.Function):
         """Started by delayed messages that come due; names those that it could not handle."""
         allow(self, CONSUME, [timers.queue_arn])
         return self.add_event_source_mapping(
-            "Timers", event_source_arn=timers.queue_arn, batch_size=TIMER_BATCH_SIZE, report_batch_item_failures=True
+            "Timers",
+            event_source_arn=timers.queue_arn,
+            batch_size=TIMER_BATCH_SIZE,
+            max_concurrency=MAX_TIMER_RUNS,
+            report_batch_item_failures=True,
         )
 
 

@@ -20,6 +20,7 @@ from faaskeeper.blocks.blobs import blob_key
 from faaskeeper_cdk import BlobBucket, Queues, SynchronizationTable, Tier, Worker, runtime_code
 from faaskeeper_cdk.access import (
     NEW_OBJECTS,
+    OUTSIDE_TRANSACTIONS,
     OWN_BLOBS,
     OWN_REPLIES,
     REPLY_ACTIONS,
@@ -105,7 +106,7 @@ class QuotaService(Construct):
     def grant_client(self, grantee: iam.IGrantable) -> None:
         """What ``quota.client`` does. Limits, leases and the head are written by the functions alone."""
         for partitions, attributes in CLIENTS_OWN.items():
-            own = merge(only_attributes([*KEYS, *attributes]), only_keys([partitions]))
+            own = merge(OUTSIDE_TRANSACTIONS, only_attributes([*KEYS, *attributes]), only_keys([partitions]))
             allow(grantee, ["dynamodb:UpdateItem"], [self.table.table_arn], own)
         allow(grantee, ["sqs:SendMessage"], [self.queues.requests.queue_arn, self.queues.timers.queue_arn])
         allow(grantee, REPLY_ACTIONS, [reply_queues_arn(self, self.quota.reply_prefix)], because=OWN_REPLIES)

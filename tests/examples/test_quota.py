@@ -143,6 +143,11 @@ def forbidden(quota: Quota) -> dict[str, tuple[str, str, dict[str, Any]]]:
         "declare a lease dead": update(quota, lease_key("other"), "state"),
         "stop its timers": update(quota, lease_key("other"), "timer"),
         "count in a tenant": update(quota, tenant_key("other"), "count"),
+        "keep a tenant in transactions": (
+            "dynamodb",
+            "transact_write_items",
+            {"TransactItems": [{"Update": update(quota, tenant_key("other"), "watchers")[2]}]},
+        ),
         "replace a tenant": ("dynamodb", "put_item", {"TableName": quota.table, "Item": tenant_key("other")}),
         "delete a tenant": ("dynamodb", "delete_item", {"TableName": quota.table, "Key": tenant_key("other")}),
         "put a report": ("s3", "put_object", {"Bucket": quota.blobs, "Key": report, "IfNoneMatch": "*"}),

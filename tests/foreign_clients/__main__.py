@@ -6,12 +6,10 @@ What is not installed is left out, with the reason: ``apt-get install`` and ``np
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from faaskeeper_client.addresses import Address
 from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.environment import cache_directory, locked
+from tests.foreign import NotHere, Wrong, need, python_with, run
 from tests.foreign_clients.zkcli import ZKCLI, by_hand
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -33,15 +32,6 @@ JARS = [
     )
 ]
 GO_PATH = Path("/usr/share/gocode")
-_LONGEST = 300
-
-
-class NotHere(Exception):
-    """The client cannot be had on this machine; the message says what would bring it."""
-
-
-class Wrong(Exception):
-    """The client did not find what it does with a ZooKeeper; the message has what it printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,57 +44,60 @@ class Place:
 
 
 def zkcli(place: Place) -> str:
-    _need(ZKCLI.exists(), "apt-get install zookeeper")
+    need(ZKCLI.exists(), "apt-get install zookeeper")
     by_hand(*map(str, place.addresses), place.restart)
     return "a session by hand: nodes, watches, quotas, ephemerals; its gateway restarted; expiry of a stopped client"
 
 
 def curator(place: Place) -> str:
-    _need(shutil.which("javac") is not None, "apt-get install openjdk-17-jdk-headless")
-    _need(all(jar.exists() for jar in JARS), "apt-get install libcurator-recipes-java libslf4j-java")
-    _run(place, "java", "-cp", ":".join(map(str, JARS)), PROGRAMS / "Curator.java", *place.addresses)
+    need(shutil.which("javac") is not None, "apt-get install openjdk-17-jdk-headless")
+    need(all(jar.exists() for jar in JARS), "apt-get install libcurator-recipes-java libslf4j-java")
+    run(place.scratch, "java", "-cp", ":".join(map(str, JARS)), PROGRAMS / "Curator.java", *place.addresses)
     return "nodes, transactions, locks, semaphore, counters, three caches, group, latch, double barrier"
 
 
 def c(place: Place) -> str:
-    _need(shutil.which("gcc") is not None, "apt-get install gcc")
-    _need(Path("/usr/include/zookeeper/zookeeper.h").exists(), "apt-get install libzookeeper-mt-dev")
+    need(shutil.which("gcc") is not None, "apt-get install gcc")
+    need(Path("/usr/include/zookeeper/zookeeper.h").exists(), "apt-get install libzookeeper-mt-dev")
     program = place.scratch / "native"
-    _run(place, "gcc", "-DTHREADED", "-o", program, PROGRAMS / "native.c", "-lzookeeper_mt", "-lpthread")
-    _run(place, program, *place.addresses)
+    run(place.scratch, "gcc", "-DTHREADED", "-o", program, PROGRAMS / "native.c", "-lzookeeper_mt", "-lpthread")
+    run(place.scratch, program, *place.addresses)
     return "nodes, watches, sequences, create2, multi, ACLs, ephemerals"
 
 
 def go(place: Place) -> str:
-    _need(shutil.which("go") is not None, "apt-get install golang-go")
-    _need((GO_PATH / "src/github.com/samuel").exists(), "apt-get install golang-github-samuel-go-zookeeper-dev")
+    need(shutil.which("go") is not None, "apt-get install golang-go")
+    need((GO_PATH / "src/github.com/samuel").exists(), "apt-get install golang-github-samuel-go-zookeeper-dev")
     environment = {"GOPATH": GO_PATH, "GO111MODULE": "off", "GOCACHE": place.scratch / "go"}
-    _run(place, "go", "run", PROGRAMS / "native.go", *place.addresses, environment=environment)
+    run(place.scratch, "go", "run", PROGRAMS / "native.go", *place.addresses, environment=environment)
     return "nodes, watches, protected sequences, multi, ACLs, its lock among four"
 
 
 def node(place: Place) -> str:
-    _need(shutil.which("npm") is not None, "install Node.js")
+    need(shutil.which("npm") is not None, "install Node.js")
     folder = cache_directory() / "node-zookeeper-client-1.1.3"
     with locked(folder):
         if not folder.exists():
             made = place.scratch / "npm"
-            _run(place, "npm", "install", "--no-audit", "--no-fund", "--prefix", made, "node-zookeeper-client@1.1.3")
+            run(
+                place.scratch,
+                "npm",
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+                made,
+                "node-zookeeper-client@1.1.3",
+            )
             made.rename(folder)
     environment = {"NODE_PATH": folder / "node_modules"}
-    _run(place, "node", PROGRAMS / "node_client.js", *place.addresses, environment=environment)
+    run(place.scratch, "node", PROGRAMS / "node_client.js", *place.addresses, environment=environment)
     return "nodes, mkdirp, watches, sequences, transactions, ACLs, ephemerals"
 
 
 def aiozk(place: Place) -> str:
-    folder = cache_directory() / f"aiozk-0.32.0-py{sys.version_info.major}.{sys.version_info.minor}"
-    python = folder / "bin" / "python"
-    with locked(folder):
-        if not (folder / "complete").exists():
-            _run(place, sys.executable, "-m", "venv", "--clear", folder)
-            _run(place, python, "-m", "pip", "install", "--quiet", "aiozk==0.32.0")
-            (folder / "complete").touch()
-    _run(place, python, PROGRAMS / "aiozk_client.py", *place.addresses)
+    python = python_with(place.scratch, "aiozk", "aiozk==0.32.0")
+    run(place.scratch, python, PROGRAMS / "aiozk_client.py", *place.addresses)
     return "nodes, versions, sequences, transaction, double barrier, ephemerals"
 
 
@@ -144,24 +137,6 @@ def main(arguments: list[str] | None = None) -> int:
                 wrong, result = True, f"WRONG: {error}"
             print(f"{client.__name__:<10}{result}", flush=True)
     return int(wrong)
-
-
-def _need(condition: bool, remedy: str) -> None:
-    if not condition:
-        raise NotHere(remedy)
-
-
-def _run(place: Place, *command: object, environment: Mapping[str, Path | str] | None = None) -> None:
-    arguments = [str(part) for part in command]
-    more = {name: str(value) for name, value in (environment or {}).items()}
-    try:
-        run = subprocess.run(
-            arguments, cwd=place.scratch, env=os.environ | more, capture_output=True, text=True, timeout=_LONGEST
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Wrong(f"{' '.join(arguments)}: not done within {_LONGEST} s") from error
-    if run.returncode != 0:
-        raise Wrong(f"{' '.join(arguments)}: exit status {run.returncode}\n{run.stdout}{run.stderr}")
 
 
 if __name__ == "__main__":

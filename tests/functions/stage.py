@@ -20,7 +20,7 @@ from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.errors import AwsError, Unavailable
 from faaskeeper.blocks.queues import REQUEST_GROUP, check_out, reply_queue_name, reply_queue_url
 from faaskeeper.functions.sequencer.function import process_records
-from faaskeeper.functions.sequencer.sequencer import Sequencer
+from faaskeeper.functions.sequencer.sequencer import sequencer_committer
 from faaskeeper.protocol.messages import (
     Principal,
     ReplyMessage,
@@ -316,7 +316,9 @@ class Instance:
     def __init__(self, stage: Stage, aws: Aws, notifier: str | None) -> None:
         self._stage = stage
         self._aws = aws
-        self._sequencer = Sequencer(aws, stage.service, lambda: time.time_ns() // 1_000_000 + stage.time, notifier)
+        self._sequencer = sequencer_committer(
+            aws, stage.service, lambda: time.time_ns() // 1_000_000 + stage.time, notifier
+        )
 
     async def invoke(self, records: list[Record], seconds: float = SECONDS) -> None:
         await process_records(self._aws, self._stage.service, self._sequencer, records, seconds)

@@ -10,8 +10,9 @@ import pytest
 
 from faaskeeper.blocks.attributes import get_number, get_set, number, string
 from faaskeeper.blocks.aws import Aws, Response
-from faaskeeper.blocks.blobs import data_key, write_blob
+from faaskeeper.blocks.blobs import write_blob
 from faaskeeper.blocks.errors import AccessDenied
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.primitives import TimedLock
 from faaskeeper.blocks.queues import list_gateways
 from faaskeeper.functions.janitor import janitor
@@ -20,15 +21,8 @@ from faaskeeper.functions.janitor.janitor import Janitor
 from faaskeeper.storage.keys import due_key, head_key, janitor_key, node_key, session_key
 from faaskeeper.storage.ledger import raise_floor, read_head
 from faaskeeper.storage.sessions import beat, read_gateway
-from faaskeeper.storage.znodes import (
-    EVERYBODY,
-    WATCH_CHILD,
-    WATCH_DATA,
-    WATCH_STAY,
-    read_node,
-    register_watch,
-    unregister_watch,
-)
+from faaskeeper.storage.znode_blobs import data_key
+from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, WATCH_STAY, read_node, register_watch, unregister_watch
 from faaskeeper.znode.model import Blob
 from faaskeeper.znode.operations import Delete, SetData, WatchSubtree
 

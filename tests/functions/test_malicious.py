@@ -19,6 +19,7 @@ from faaskeeper.blocks.attributes import Attribute, number
 from faaskeeper.blocks.aws import MAX_OBJECT_BYTES, BotoAws
 from faaskeeper.blocks.blobs import blob_key
 from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import send_request
 from faaskeeper.functions.reaper.function import look_at
@@ -35,14 +36,7 @@ from faaskeeper.protocol.service import DATA_VERSION
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, decode_timer, encode_timer
 from faaskeeper.storage.leftovers import scan_gateways
 from faaskeeper.storage.sessions import read_gateway
-from faaskeeper.storage.znodes import (
-    EVERYBODY,
-    MAX_WATCHERS,
-    WATCH_DATA,
-    WATCH_SETS,
-    read_node_and_value,
-    register_watch,
-)
+from faaskeeper.storage.znodes import MAX_WATCHERS, WATCH_DATA, WATCH_SETS, read_node_and_value, register_watch
 from faaskeeper.znode import quotas
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import (

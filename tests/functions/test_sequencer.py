@@ -10,23 +10,17 @@ from typing import Any
 import pytest
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
-from faaskeeper.blocks.blobs import blob_key, data_key, write_blob
+from faaskeeper.blocks.blobs import blob_key, write_blob
 from faaskeeper.blocks.committer import Unfinished
 from faaskeeper.blocks.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
+from faaskeeper.blocks.fan_out import EVERYBODY, notify
 from faaskeeper.blocks.queues import reply_queue_url
-from faaskeeper.functions.notifier.function import notify
 from faaskeeper.functions.sequencer.batch import MAX_OPERATIONS, OLDEST_REQUEST
 from faaskeeper.protocol.messages import Principal, Request, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion
 from faaskeeper.storage.keys import child_key, head_key
-from faaskeeper.storage.znodes import (
-    EVERYBODY,
-    MAX_WATCHERS,
-    WATCH_CHILD,
-    WATCH_DATA,
-    WATCH_STAY,
-    register_watch,
-)
+from faaskeeper.storage.znode_blobs import data_key
+from faaskeeper.storage.znodes import MAX_WATCHERS, WATCH_CHILD, WATCH_DATA, WATCH_STAY, register_watch
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Blob, EventKind
 from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, ListChildren, Multi, Operation, SetData

@@ -16,7 +16,7 @@ from faaskeeper.blocks.runtime import milliseconds
 from faaskeeper.functions.janitor.janitor import Janitor
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.sequencer.function import process_records
-from faaskeeper.functions.sequencer.sequencer import Sequencer
+from faaskeeper.functions.sequencer.sequencer import sequencer_committer
 from faaskeeper.protocol.messages import Principal, Request, RequestMessage, encode_requests
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import KEY_NAMES, Key
@@ -44,7 +44,7 @@ class World:
         self.aws = BotoAws(session=session)
         self.service = service or create_storage(session, "world")
         self.now = milliseconds()
-        self._sequencer = Sequencer(self.aws, self.service, lambda: self.now)
+        self._sequencer = sequencer_committer(self.aws, self.service, lambda: self.now)
         self.reaper_metrics = Metrics()
         self._numbers = itertools.count(1)
 
@@ -90,7 +90,7 @@ class World:
 
     async def sequence(self, aws: Aws | None = None) -> None:
         """Lets the sequencer do what is in the queue."""
-        sequencer = Sequencer(aws, self.service, lambda: self.now) if aws else self._sequencer
+        sequencer = sequencer_committer(aws, self.service, lambda: self.now) if aws else self._sequencer
         while messages := await self._receive(self.service.requests, 0):
             records: list[dict[str, Any]] = [
                 {

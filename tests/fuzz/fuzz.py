@@ -16,18 +16,13 @@ from pathlib import Path
 import atheris  # pyright: ignore[reportMissingImports]
 
 with atheris.instrument_imports(include=["faaskeeper", "faaskeeper_client"]):
-    from faaskeeper.protocol.messages import (
-        InvalidMessage,
-        Principal,
-        Request,
-        decode_reply,
-        decode_requests,
-    )
+    from faaskeeper.blocks.errors import InvalidMessage
+    from faaskeeper.protocol.messages import Principal, Request, decode_reply, decode_requests
     from faaskeeper.protocol.service import IncompatibleVersion
     from faaskeeper.protocol.timers import decode_timer
     from faaskeeper.znode.model import Acl
     from faaskeeper.znode.operations import Check, Create, CreateSession, Delete, Multi, SetAcl, SetData
-    from faaskeeper_client.wire import requests
+    from faaskeeper_client.wire import decoding
     from faaskeeper_client.wire.frames import Frames
     from faaskeeper_client.wire.jute import MarshallingError
     from faaskeeper_simulator.checker.model import Model
@@ -41,7 +36,7 @@ _CALLER = Request(Principal(1, 1, b"password"), 1, CreateSession(sha256(b"passwo
 
 def jute(data: bytes) -> None:
     """A frame, a handshake, a stream: decoded, refused or rejected."""
-    for decode in (requests.decode, requests.decode_connect, lambda stream: list(Frames().feed(stream))):
+    for decode in (decoding.decode, decoding.decode_connect, lambda stream: list(Frames().feed(stream))):
         try:
             decode(data)
         except MarshallingError:

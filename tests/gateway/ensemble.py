@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.clock import boot_time
-from faaskeeper.blocks.committer import Stalled
 from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.invocation import Stalled
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper_client.gateway.gateway import Gateway
@@ -104,6 +104,10 @@ class Served:
     async def connect(self, **how: Any) -> Zk:
         return await Zk.connect(self.port, **how)
 
+    async def begins_anew(self, id: str) -> None:
+        """Returns once the gateway lives under another id than ``id``."""
+        await eventually(lambda: true(self.gateway.life.id != id and self.gateway.life.liveness.is_alive), "a new life")
+
     async def kill(self) -> None:
         """As when its machine goes: nothing is told to anybody, and nothing of it is called any more."""
 
@@ -115,7 +119,7 @@ class Served:
         self._server.close()
         for connection in list(self.gateway.connections):
             connection.close()
-        for task in list(self.gateway._spawned):  # pyright: ignore[reportPrivateUsage]
+        for task in list(self.gateway.tasks):
             task.cancel()
 
     async def stop(self) -> None:

@@ -15,7 +15,8 @@ from faaskeeper.blocks.primitives.heartbeat import DEAD
 from faaskeeper.blocks.queues import list_gateways, reply_queue_url
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply
 from faaskeeper.storage.sessions import read_gateway, read_session
-from faaskeeper_client.gateway import gateway
+from faaskeeper_client.gateway import missed_outcomes
+from faaskeeper_client.gateway.lasting_watches import LastingWatches
 
 from .ensemble import Served, ensemble, eventually, run, true
 from .wire import CHILDREN, CLOSE, DELETED, EPHEMERAL, NO_NODE, OK, PATIENCE, SEQUENTIAL, Zk
@@ -118,7 +119,7 @@ def test_a_gateway_that_is_killed(aws: BotoAws) -> None:
             assert TIMEOUT / 2 - 1 <= took <= TIMEOUT + DELAYS + 2
             assert (await other.exists("/moved")).stat.owner == moved.session
             assert [event.path for event in other.events] == ["/lost"]
-            item = await read_gateway(aws, whole.stage.service, one.gateway.id)
+            item = await read_gateway(aws, whole.stage.service, one.gateway.life.id)
             assert item is None or not item.alive
             pinging.cancel()
             with pytest.raises(ConnectionError, match="session expired"):
@@ -147,7 +148,7 @@ def test_a_gateway_that_is_stopped_and_another_in_its_place(aws: BotoAws) -> Non
             await served.stop()
             for zk in clients:
                 await zk.until_closed()
-            url = reply_queue_url(whole.stage.service, served.gateway.id)
+            url = reply_queue_url(whole.stage.service, served.gateway.life.id)
             with pytest.raises(NotFound):
                 await aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
             another = await whole.gateway()
@@ -174,7 +175,7 @@ def test_a_gateway_that_is_stopped_is_not_taken_for_alive(aws: BotoAws) -> None:
             service = whole.stage.service
 
             async def state(served: Served) -> str:
-                found = await read_gateway(aws, service, served.gateway.id)
+                found = await read_gateway(aws, service, served.gateway.life.id)
                 return found.state if found else "gone"
 
             async def is_(served: Served, expected: str) -> bool:
@@ -201,10 +202,12 @@ def test_a_gateway_that_was_declared_dead_begins_anew(aws: BotoAws) -> None:
             served = await whole.gateway()
             zk = await served.connect()
             await zk.create("/lock", flags=EPHEMERAL)
-            id = served.gateway.id
+            id = served.gateway.life.id
             await declare(whole.stage.service, aws, id)
             await zk.until_closed()
-            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            await eventually(
+                lambda: true(served.gateway.life.id != id and served.gateway.life.liveness.is_alive), "a new life"
+            )
             again = await zk.resume(served.port)
             assert (await again.exists("/lock")).stat.owner == zk.session
             assert (await again.set("/lock", b"x")).error == OK
@@ -233,15 +236,17 @@ def test_a_gateway_that_begins_anew_leaves_nothing_behind(aws: BotoAws) -> None:
             zk = await served.connect()
             await zk.add_watch("/", recursive=True)
             await zk.create("/lock", flags=EPHEMERAL)
-            id = served.gateway.id
+            id = served.gateway.life.id
             await declare(whole.stage.service, aws, id)
             await zk.until_closed()
-            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            await eventually(
+                lambda: true(served.gateway.life.id != id and served.gateway.life.liveness.is_alive), "a new life"
+            )
             await eventually(lambda: true(not unwatching()), "no task is left")
 
     def unwatching() -> list[str]:
         names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
-        return [name for name in names if name == "Gateway._unwatch"]
+        return [name for name in names if name == LastingWatches._unwatch.__qualname__]
 
     run(scenario())
 
@@ -264,7 +269,7 @@ def test_a_client_that_comes_while_its_gateway_begins_anew_is_not_left_waiting(a
 
             served.tap.before = hold
             await zk.create("/lock", flags=EPHEMERAL)
-            id = served.gateway.id
+            id = served.gateway.life.id
             await declare(whole.stage.service, aws, id)
             await asyncio.wait_for(ends.wait(), PATIENCE)
             served.ahead += stood
@@ -277,7 +282,7 @@ def test_a_client_that_comes_while_its_gateway_begins_anew_is_not_left_waiting(a
             goes_on.set()
             with pytest.raises(ConnectionError):
                 await too_soon
-            await eventually(lambda: true(served.gateway.id != id), "a new life")
+            await eventually(lambda: true(served.gateway.life.id != id), "a new life")
             again = await zk.resume(served.port)
             assert (await again.set("/lock", b"x")).error == OK
 
@@ -290,13 +295,15 @@ def test_a_gateway_that_loses_its_queue_begins_anew(aws: BotoAws) -> None:
             served = await whole.gateway()
             zk = await served.connect()
             await zk.create("/lock", flags=EPHEMERAL)
-            id = served.gateway.id
+            id = served.gateway.life.id
             url = reply_queue_url(whole.stage.service, id)
             # ends the long poll
             await aws.call("sqs", "send_message", QueueUrl=url, MessageBody=encode_reply(ReplyMessage(0, 0)))
             await aws.call("sqs", "delete_queue", QueueUrl=url)
             await zk.until_closed()
-            await eventually(lambda: true(served.gateway.id != id and served.gateway.liveness.is_alive), "a new life")
+            await eventually(
+                lambda: true(served.gateway.life.id != id and served.gateway.life.liveness.is_alive), "a new life"
+            )
             again = await zk.resume(served.port)
             assert (await again.set("/lock", b"x")).error == OK
 
@@ -338,7 +345,7 @@ def test_the_reply_to_an_attachment_that_never_comes(
     """As when somebody has taken it from the queue. The head still has it, until the next transaction."""
 
     async def scenario() -> None:
-        monkeypatch.setattr(gateway, "_LONGEST_WITHOUT_OUTCOME", 1.0)
+        monkeypatch.setattr(missed_outcomes, "LONGEST_WITHOUT_OUTCOME", 1.0)
         async with ensemble(aws) as whole:
             one, two = await whole.gateway(), await whole.gateway()
             zk, other = await one.connect(lasts=4000), await one.connect(lasts=40_000)
@@ -376,7 +383,7 @@ def test_replies_are_kept_as_long_as_sqs_can(aws: BotoAws) -> None:
 
     async def scenario() -> None:
         async with ensemble(aws) as whole:
-            url = reply_queue_url(whole.stage.service, (await whole.gateway()).gateway.id)
+            url = reply_queue_url(whole.stage.service, (await whole.gateway()).gateway.life.id)
             kept = await aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
             assert kept["Attributes"]["MessageRetentionPeriod"] == "1209600"
 
@@ -387,7 +394,7 @@ def test_replies_are_kept_as_long_as_sqs_can(aws: BotoAws) -> None:
 def test_replies_are_encrypted_as_all_else_is(aws: BotoAws, key: str) -> None:
     async def scenario() -> None:
         async with ensemble(aws, encryption_key=key) as whole:
-            url = reply_queue_url(whole.stage.service, (await whole.gateway()).gateway.id)
+            url = reply_queue_url(whole.stage.service, (await whole.gateway()).gateway.life.id)
             made = await aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
             assert made["Attributes"].get("KmsMasterKeyId", "") == key
 
@@ -402,7 +409,7 @@ def test_a_machine_that_sleeps_while_it_sends(aws: BotoAws) -> None:
             served = await whole.gateway()
             zk = await served.connect()
             await zk.create("/q")
-            life = served.gateway.id
+            life = served.gateway.life.id
             sent: list[str] = []
 
             async def forget(operation: str, parameters: dict[str, Any]) -> None:
@@ -419,7 +426,9 @@ def test_a_machine_that_sleeps_while_it_sends(aws: BotoAws) -> None:
             served.tap.before, served.tap.after = forget, fall_asleep
             with pytest.raises(ConnectionError):
                 await zk.create("/q/n-", flags=SEQUENTIAL)
-            await eventually(lambda: true(served.gateway.id != life and served.gateway.liveness.is_alive), "a new life")
+            await eventually(
+                lambda: true(served.gateway.life.id != life and served.gateway.life.liveness.is_alive), "a new life"
+            )
             again = await zk.resume(served.port)
             assert (await again.children("/q")).names == ["n-0000000000"]
 
@@ -489,7 +498,7 @@ def test_a_beat_that_hangs_is_not_the_end(aws: BotoAws) -> None:
             served = await whole.gateway()
             zk = await served.connect(lasts=10_000)
             await zk.create("/lock", flags=EPHEMERAL)
-            id = served.gateway.id
+            id = served.gateway.life.id
             hung: list[int] = []
 
             async def hang_once(operation: str, parameters: dict[str, Any]) -> None:
@@ -506,7 +515,7 @@ def test_a_beat_that_hangs_is_not_the_end(aws: BotoAws) -> None:
                 return bool(hung) and item.beat > hung[0]
 
             await eventually(has_gone_on, "another beat")
-            assert served.gateway.id == id
+            assert served.gateway.life.id == id
             assert (await zk.set("/lock", b"x")).error == OK
 
     run(scenario())
@@ -542,7 +551,7 @@ def test_a_gateway_with_no_ephemerals_hardly_beats(aws: BotoAws) -> None:
             served = await whole.gateway()
 
             async def stands_still() -> int:
-                item = await read_gateway(aws, whole.stage.service, served.gateway.id)
+                item = await read_gateway(aws, whole.stage.service, served.gateway.life.id)
                 assert item is not None
                 return item.timeout
 

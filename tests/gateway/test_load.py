@@ -115,7 +115,7 @@ def test_many_requests_that_are_large_by_their_acls(aws: BotoAws) -> None:
             served.tap.before = gather
             futures = [zk.send(SET_ACL, string("/none") + acl + int32(-1)) for _ in range(10)]
             theirs = other.send(CREATE, creation("/theirs"))
-            await eventually(lambda: true(len(served.gateway.outbox) == 11), "all are in the outbox")
+            await eventually(lambda: true(len(served.gateway.life.outbox) == 11), "all are in the outbox")
             gathered.set()
             assert [(await patiently(future)).error for future in futures] == [NO_NODE] * 10
             assert (await patiently(theirs)).error == OK
@@ -132,7 +132,7 @@ def test_a_reply_that_is_larger_than_any_request(aws: BotoAws) -> None:
             zk = await served.connect()
             listing = Outcome(Code.OK, 1, names=tuple(f"{number:03}" + "x" * 100_000 for number in range(100)))
             reply = encode_reply(ReplyMessage(1, 1, ((1, listing),)))
-            await send_reply(aws, whole.stage.service, served.gateway.id, reply)
+            await send_reply(aws, whole.stage.service, served.gateway.life.id, reply)
             await eventually(lambda: true(served.tap.calls["get_object"] > 0), "it is read")
             assert (await zk.create("/x")).error == OK
 
@@ -260,7 +260,7 @@ def test_watches_that_cannot_all_be_set_leave_none(aws: BotoAws) -> None:
             for _ in range(5):
                 await other.sync()
             assert served.tap.calls["update_item"] == registered
-            assert not served.gateway.watches
+            assert not served.gateway.life.watches
 
     run(scenario())
 
@@ -316,12 +316,12 @@ def test_slow_reads_are_in_nobody_elses_way(aws: BotoAws) -> None:
             served.tap.before, served.tap.after = enter, leave
             futures = [zk.send(GET, reading("/lock")) for zk in busy for _ in range(60)]
             await eventually(lambda: true(served.tap.calls["query"] >= 20), "reads are stuck")
-            item = await read_gateway(aws, whole.stage.service, served.gateway.id)
+            item = await read_gateway(aws, whole.stage.service, served.gateway.life.id)
             assert item is not None
             seen = item.beat
 
             async def beats() -> bool:
-                now = await read_gateway(aws, whole.stage.service, served.gateway.id)
+                now = await read_gateway(aws, whole.stage.service, served.gateway.life.id)
                 return now is not None and now.beat >= seen + 2
 
             await eventually(beats, "two more beats")
@@ -397,7 +397,7 @@ class TestNonsense:
                     with pytest.raises(ConnectionError, match="session expired"):
                         await served.connect(session=session)
                 assert (await (await served.connect()).create("/x")).error == OK
-                assert len(served.gateway.sessions) == 1
+                assert len(served.gateway.life.sessions) == 1
 
         run(scenario())
 

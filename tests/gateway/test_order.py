@@ -193,7 +193,7 @@ class TestEvents:
                     if operation == "receive_message":
                         await looking.wait()
                     elif operation == "transact_get_items":
-                        await eventually(lambda: true(one.gateway.observer.complete >= changed.zxid), "the hint")
+                        await eventually(lambda: true(one.gateway.life.observer.complete >= changed.zxid), "the hint")
 
                 one.tap.before, one.tap.after = before, after
                 changed = await writer.set("/x", b"x")
@@ -217,8 +217,8 @@ class TestEvents:
                 async def slow(operation: str, parameters: dict[str, Any]) -> None:
                     if operation in ("get_item", "query") and parameters["TableName"] == whole.stage.service.znodes:
                         # until the gateway knows of one change more
-                        before = one.gateway.observer.complete
-                        await eventually(lambda: true(one.gateway.observer.complete > before), "another change")
+                        before = one.gateway.life.observer.complete
+                        await eventually(lambda: true(one.gateway.life.observer.complete > before), "another change")
 
                 one.tap.after = slow
                 stop = False

@@ -34,7 +34,7 @@ async def attached(whole: Ensemble, session: int, epoch: int) -> None:
 
 async def two_beats_later(whole: Ensemble, served: Served) -> GatewayItem:
     async def now() -> GatewayItem:
-        item = await read_gateway(whole.stage.aws, whole.stage.service, served.gateway.id)
+        item = await read_gateway(whole.stage.aws, whole.stage.service, served.gateway.life.id)
         assert item is not None
         return item
 
@@ -84,7 +84,7 @@ def test_a_client_that_hangs_up_while_it_comes_back(aws: BotoAws) -> None:
             whole.sequencing.set()
 
             await attached(whole, zk.session, epoch=2)
-            await eventually(lambda: true(len(two.gateway.sessions) == 1), "the gateway knows")
+            await eventually(lambda: true(len(two.gateway.life.sessions) == 1), "the gateway knows")
             two.ahead += 60
             await gone(whole, "/lock")
 
@@ -107,7 +107,7 @@ def test_an_expiry_that_is_refused_is_asked_for_again(aws: BotoAws) -> None:
             await zk.hang_up()
             served.ahead += 60
             await asyncio.wait_for(refused.wait(), PATIENCE)
-            await eventually(lambda: true(not any(each.expiring for each in served.gateway.sessions)), "it failed")
+            await eventually(lambda: true(not any(each.expiring for each in served.gateway.life.sessions)), "it failed")
             served.ahead += 60
             await gone(whole, "/lock")
 
@@ -134,7 +134,7 @@ def test_a_request_that_is_lost_takes_those_behind_it_along(aws: BotoAws) -> Non
             await sending.wait()
             second = zk.send(CREATE, creation("/second"))
             third = other.send(CREATE, creation("/third"))
-            await eventually(lambda: true(len(served.gateway.outbox) == 3), "all three wait")
+            await eventually(lambda: true(len(served.gateway.life.outbox) == 3), "all three wait")
             fail.set()
             for future in (first, second):
                 (result,) = await asyncio.gather(future, return_exceptions=True)
@@ -191,7 +191,7 @@ def test_a_session_that_has_left_is_shown_nothing_from_after_that(aws: BotoAws, 
             assert (await other.exists("/after")).error == OK
             with pytest.raises(ConnectionError):
                 await zk.exists("/before")
-            assert [session.id for session in one.gateway.sessions] == [other.session]
+            assert [session.id for session in one.gateway.life.sessions] == [other.session]
 
     run(scenario())
 
@@ -246,13 +246,13 @@ def test_a_session_that_joins_while_it_is_looked_for_who_has_left(aws: BotoAws) 
             await back.create("/after")
             seeing = asyncio.create_task(other.exists("/after"))
             await asyncio.wait_for(reading.wait(), PATIENCE)
-            handle = one.gateway.inbox._handle  # pyright: ignore[reportPrivateUsage]
+            handle = one.gateway.life.inbox._handle  # pyright: ignore[reportPrivateUsage]
 
             async def handle_outcomes(message: ReplyMessage) -> None:
                 if not message.detached:
                     await handle(message)
 
-            one.gateway.inbox._handle = handle_outcomes  # pyright: ignore[reportPrivateUsage]
+            one.gateway.life.inbox._handle = handle_outcomes  # pyright: ignore[reportPrivateUsage]
             listening.set()
             with pytest.raises(ConnectionError):
                 await coming
@@ -289,7 +289,7 @@ def test_nothing_is_left_of_a_connection_that_ended(aws: BotoAws) -> None:
     async def scenario() -> None:
         async with ensemble(aws) as whole:
             served = await whole.gateway()
-            before = len(served.gateway._spawned)  # pyright: ignore[reportPrivateUsage]
+            before = len(served.gateway.tasks)
             for number in range(3):
                 zk = await served.connect()
                 await zk.exists("/", watch=True)
@@ -297,10 +297,10 @@ def test_nothing_is_left_of_a_connection_that_ended(aws: BotoAws) -> None:
                     await zk.call(CLOSE)
                 await zk.hang_up()
             await eventually(
-                lambda: true(len(served.gateway._spawned) == before),  # pyright: ignore[reportPrivateUsage]
+                lambda: true(len(served.gateway.tasks) == before),
                 "its tasks ended",
             )
-            assert not served.gateway.watches
+            assert not served.gateway.life.watches
 
     run(scenario())
 
@@ -325,12 +325,12 @@ def test_a_session_that_moves_there_and_back_is_still_watched_over(aws: BotoAws)
             back = asyncio.create_task(there.resume(one.port))
             await asyncio.wait_for(committing.wait(), PATIENCE)
             listening.set()
-            await eventually(lambda: true(not len(one.gateway.sessions)), "the gateway knows that it left")
+            await eventually(lambda: true(not len(one.gateway.life.sessions)), "the gateway knows that it left")
             assert (await two_beats_later(whole, one)).timeout == 5000
             commit.set()
             assert (await back).session == zk.session
             assert (await two_beats_later(whole, one)).timeout == 5000
-            assert await list_gateway_sessions(aws, whole.stage.service, two.gateway.id) == []
+            assert await list_gateway_sessions(aws, whole.stage.service, two.gateway.life.id) == []
 
     run(scenario())
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from faaskeeper.blocks.aws import Aws, Response
 from faaskeeper.blocks.errors import AccessDenied
-from faaskeeper.protocol.service import Parts
+from faaskeeper.blocks.parts import Parts
 from faaskeeper.storage.keys import KEY_NAMES
 
 from .calls import action_of
@@ -57,8 +57,13 @@ class Granted:
     def _requests(self, service: str, operation: str, parameters: dict[str, Any]) -> Iterator[Request]:
         action = action_of(service, operation)
         if service == "dynamodb":
-            for item in [each["Get"] for each in parameters.get("TransactItems", ())] or [parameters]:
-                yield self._of_table(action, item)
+            if "TransactItems" in parameters:
+                enclosing = frozenset(["".join(word.capitalize() for word in operation.split("_"))])
+                for kind, item in (part for each in parameters["TransactItems"] for part in each.items()):
+                    request = self._of_table(f"dynamodb:{kind}Item", item)
+                    yield replace(request, values=request.values | {"dynamodb:EnclosingOperation": enclosing})
+            else:
+                yield self._of_table(action, parameters)
         elif service == "s3":
             condition = parameters.get("IfNoneMatch")
             values = {"s3:if-none-match": frozenset([condition])} if condition else {}

@@ -159,6 +159,16 @@ def forbidden(service: Service) -> dict[str, tuple[str, str, dict[str, Any]]]:
             "update_item",
             update(service.znodes, NODE, "watch_data", "version = :value"),
         ),
+        "keep a znode in transactions": (
+            "dynamodb",
+            "transact_write_items",
+            {"TransactItems": [{"Update": update(service.znodes, NODE, "watch_data")}]},
+        ),
+        "keep a gateway in transactions": (
+            "dynamodb",
+            "transact_write_items",
+            {"TransactItems": [{"Update": update(service.sessions, OTHER_GATEWAY, "beat")}]},
+        ),
         "put a znode": ("dynamodb", "put_item", {**znode, "Item": NODE}),
         "delete a znode": ("dynamodb", "delete_item", {**znode, "Key": NODE}),
         "list all znodes": ("dynamodb", "scan", {**znode}),

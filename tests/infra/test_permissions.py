@@ -143,11 +143,15 @@ def test_a_client_writes_only_watches_liveness_and_requests(template: Templates,
         "ForAllValues:StringEquals": {
             "dynamodb:Attributes": ["path", "part", "watch_data", "watch_child", "watch_stay"]
         },
-        "Null": {"dynamodb:Attributes": "false"},
+        "Null": {"dynamodb:Attributes": "false", "dynamodb:EnclosingOperation": "true"},
     }
     assert "session" not in sessions.conditions["ForAllValues:StringEquals"]["dynamodb:Attributes"]
     assert sessions.conditions["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["gateway#*"]}
-    assert sessions.conditions["Null"] == {"dynamodb:Attributes": "false", "dynamodb:LeadingKeys": "false"}
+    assert sessions.conditions["Null"] == {
+        "dynamodb:Attributes": "false",
+        "dynamodb:LeadingKeys": "false",
+        "dynamodb:EnclosingOperation": "true",
+    }
 
     (puts,) = (statement for statement in client if "s3:PutObject" in statement.actions)
     assert puts.actions == {"s3:PutObject"}

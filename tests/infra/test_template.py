@@ -16,7 +16,7 @@ from faaskeeper.functions.emptier.function import TAG
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk import CoordinationService
 
-from .reading import flat, properties, resources
+from .reading import flat, properties, resources, statements
 
 Templates = Callable[[str], dict[str, Any]]
 
@@ -66,6 +66,43 @@ def test_no_batch_is_handed_out_twice_while_its_function_runs(template: Template
         function = all_resources[mapping["Properties"]["FunctionName"]["Ref"]]["Properties"]
         assert queue["VisibilityTimeout"] >= function["Timeout"]
         assert mapping["Properties"]["BatchSize"] == 10
+
+
+def test_a_flood_of_timers_leaves_concurrency_to_others(template: Templates, tier: str) -> None:
+    """Without a reservation, which an account with a small quota refuses."""
+    mapping = properties(template(tier), "AWS::Lambda::EventSourceMapping", "Timers")
+    assert 2 <= mapping["ScalingConfig"]["MaximumConcurrency"] <= 5
+    for function in resources(template(tier), "AWS::Lambda::Function").values():
+        assert "ReservedConcurrentExecutions" not in function["Properties"]
+
+
+def test_what_is_invoked_asynchronously_says_how_often(template: Templates, tier: str) -> None:
+    """By a rule, by another function or by CloudFormation. Lambda's own rule is two repetitions within six hours."""
+    all_resources = template(tier)["Resources"]
+    invoked = {
+        target["Arn"]["Fn::GetAtt"][0]
+        for rule in resources(template(tier), "AWS::Events::Rule").values()
+        for target in rule["Properties"]["Targets"]
+    }
+    invoked |= {
+        resource.removeprefix("<").removesuffix(".Arn>")
+        for statement in statements(template(tier))
+        if "lambda:InvokeFunction" in statement.actions
+        for resource in statement.resources
+    }
+    invoked |= {
+        resource["Properties"]["ServiceToken"]["Fn::GetAtt"][0]
+        for resource in resources(template(tier), "Custom::FaaSKeeperEmptyBucket").values()
+    }
+    configured = {
+        each["Properties"]["FunctionName"]["Ref"]: each["Properties"]
+        for each in resources(template(tier), "AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert configured.keys() == invoked
+    for id, properties_ in configured.items():
+        handler = all_resources[id]["Properties"]["Handler"].split(".")[2]
+        attempts, age = properties_["MaximumRetryAttempts"], properties_["MaximumEventAgeInSeconds"]
+        assert (handler, attempts, age) in {("notifier", 1, 60), ("janitor", 0, 60), ("emptier", 2, 900)}
 
 
 def test_journals_outlive_every_moment_that_the_tables_can_be_restored_to(template: Templates, tier: str) -> None:

@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faaskeeper.protocol.messages import (
-    InvalidMessage,
-    Principal,
-    Request,
-    decode_reply,
-    decode_requests,
-)
+from faaskeeper.blocks.errors import InvalidMessage
+from faaskeeper.protocol.messages import Principal, Request, decode_reply, decode_requests
 from faaskeeper.protocol.timers import decode_timer, encode_timer
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Acl

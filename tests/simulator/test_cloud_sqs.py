@@ -258,14 +258,14 @@ def test_a_deleted_queue_is_gone_for_senders_and_waiters() -> None:
     assert on_queue(work) == []
 
 
-def test_a_new_queue_can_be_unknown_for_a_second() -> None:
+def test_a_new_queue_can_be_unknown_for_seconds() -> None:
     async def main(seed: int) -> list[tuple[float, bool]]:
         cloud = Cloud(Faults.only(seed, FaultKind.NEW_QUEUE))
         aws = cloud.client("p")
         url = (await aws.call("sqs", "create_queue", QueueName="q"))["QueueUrl"]
         created = cloud.loop.time()
         found: list[tuple[float, bool]] = []
-        while cloud.loop.time() < created + 3:
+        while cloud.loop.time() < created + 8:
             begun = cloud.loop.time() - created
             try:
                 await send(aws, url, "m")
@@ -276,8 +276,7 @@ def test_a_new_queue_can_be_unknown_for_a_second() -> None:
 
     found = [entry for seed in range(20) for entry in run(seed, main(seed))]
     missed = [seconds for seconds, there in found if not there]
-    assert missed
-    assert max(missed) < 1
+    assert 1 < max(missed) < 6
 
 
 def test_a_message_received_too_often_goes_to_the_dead_letters() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from faaskeeper.blocks.attributes import number
 from faaskeeper.blocks.aws import BotoAws
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.commit import MAX_TRANSACTION_ITEMS, Plan, plan, transaction
@@ -19,7 +20,6 @@ from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, event_re
 from faaskeeper.storage.loading import Snapshot, Wanted, load
 from faaskeeper.storage.sessions import list_ephemerals, read_session
 from faaskeeper.storage.znodes import (
-    EVERYBODY,
     MAX_WATCHERS,
     WATCH_CHILD,
     WATCH_DATA,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL
 from faaskeeper.znode.operations import Create, Multi, SetData
-from faaskeeper_client.wire import requests
+from faaskeeper_client.wire import decoding, requests
 from faaskeeper_client.wire.four_letter import Command
 from faaskeeper_client.wire.frames import Frames
 from faaskeeper_client.wire.jute import MarshallingError
@@ -36,14 +36,14 @@ def decoded(decode: Callable[[bytes], object], frame: bytes) -> object:
 
 @given(st.binary(max_size=200))
 def test_any_bytes(frame: bytes) -> None:
-    decoded(requests.decode, frame)
-    decoded(requests.decode_connect, frame)
+    decoded(decoding.decode, frame)
+    decoded(decoding.decode_connect, frame)
 
 
 @given(st.integers(-(2**31), 2**31 - 1), st.sampled_from(Op) | st.integers(-20, 120), st.binary(max_size=200))
 def test_any_body(xid: int, op: int, body: bytes) -> None:
     frame = raw.request(op, body, xid)
-    request = decoded(requests.decode, frame)
+    request = decoded(decoding.decode, frame)
     if request is None:
         assert op in (Op.AUTH, Op.SASL)
     else:
@@ -55,21 +55,21 @@ def test_any_body(xid: int, op: int, body: bytes) -> None:
 def test_good_requests_gone_bad(frame: bytes, place: int, inserted: bytes, removed: int) -> None:
     place %= len(frame) + 1
     mutant = frame[:place] + inserted + frame[place + removed :]
-    decoded(requests.decode, mutant)
-    decoded(requests.decode_connect, mutant)
+    decoded(decoding.decode, mutant)
+    decoded(decoding.decode_connect, mutant)
 
 
 @pytest.mark.parametrize(("op", "body"), bodies("/p").items(), ids=str)
 def test_a_body_cut_anywhere_is_refused_and_a_longer_one_is_not(op: int, body: bytes) -> None:
-    whole = requests.decode(raw.request(op, body))
+    whole = decoding.decode(raw.request(op, body))
     assert not isinstance(whole.body, Refused) or whole.body.code is Code.BAD_ARGUMENTS
-    assert requests.decode(raw.request(op, body + b"more")) == whole
+    assert decoding.decode(raw.request(op, body + b"more")) == whole
     for size in range(len(body)):
         if op in (Op.AUTH, Op.SASL):
             with pytest.raises(MarshallingError):
-                requests.decode(raw.request(op, body[:size]))
+                decoding.decode(raw.request(op, body[:size]))
         else:
-            refusal = requests.decode(raw.request(op, body[:size])).body
+            refusal = decoding.decode(raw.request(op, body[:size])).body
             assert isinstance(refusal, Refused)
             assert (refusal.code, refusal.closes) == (Code.MARSHALLING_ERROR, False)
 
@@ -77,20 +77,20 @@ def test_a_body_cut_anywhere_is_refused_and_a_longer_one_is_not(op: int, body: b
 @pytest.mark.parametrize("size", range(8))
 def test_a_request_without_a_header_cannot_be_answered(size: int) -> None:
     with pytest.raises(MarshallingError):
-        requests.decode(bytes(size))
+        decoding.decode(bytes(size))
 
 
 @pytest.mark.parametrize("size", range(44))
 def test_a_handshake_cut_anywhere_is_rejected(size: int) -> None:
     with pytest.raises(MarshallingError):
-        requests.decode_connect(raw.connect(read_only=True)[:size])
+        decoding.decode_connect(raw.connect(read_only=True)[:size])
 
 
 def test_the_handshake_s_last_byte_is_optional() -> None:
-    assert requests.decode_connect(raw.connect(read_only=True)).read_only is True
-    assert requests.decode_connect(raw.connect(read_only=True) + b"more").read_only is True
-    assert requests.decode_connect(raw.connect(read_only=None)).read_only is None
-    assert requests.decode_connect(raw.connect(password=None)).password == b""
+    assert decoding.decode_connect(raw.connect(read_only=True)).read_only is True
+    assert decoding.decode_connect(raw.connect(read_only=True) + b"more").read_only is True
+    assert decoding.decode_connect(raw.connect(read_only=None)).read_only is None
+    assert decoding.decode_connect(raw.connect(password=None)).password == b""
 
 
 @given(st.lists(st.binary(max_size=30), max_size=8))
@@ -120,37 +120,37 @@ def test_an_absurd_count_costs_nothing(op: Op) -> None:
         Op.MULTI: raw.int32(1) + raw.boolean(False) + raw.int32(-1) + raw.string("/") + raw.string("") + count,
     }[op]
     started = time.process_time()
-    assert isinstance(requests.decode(raw.request(op, body)).body, Refused)
+    assert isinstance(decoding.decode(raw.request(op, body)).body, Refused)
     assert time.process_time() - started < 1
 
 
 def test_a_container_with_a_sequence_number_is_beyond_us() -> None:
     """ZooKeeper makes one of createContainer with sequential flags, which none of its clients sends."""
     for flags in (2, 3):
-        body = requests.decode(raw.request(Op.CREATE_CONTAINER, raw.create("/p", flags))).body
+        body = decoding.decode(raw.request(Op.CREATE_CONTAINER, raw.create("/p", flags))).body
         assert isinstance(body, Refused)
         assert (body.code, body.closes) == (Code.BAD_ARGUMENTS, False)
         inside = raw.multi((Op.CREATE_CONTAINER, raw.create("/p", flags)))
-        assert isinstance(requests.decode(raw.request(Op.MULTI, inside)).body, Refused)
+        assert isinstance(decoding.decode(raw.request(Op.MULTI, inside)).body, Refused)
 
 
 def test_a_client_cannot_delete_containers() -> None:
     """ZooKeeper obeys, whatever the ACL."""
-    body = requests.decode(raw.request(Op.DELETE_CONTAINER, raw.string("/container"))).body
+    body = decoding.decode(raw.request(Op.DELETE_CONTAINER, raw.string("/container"))).body
     assert isinstance(body, Refused)
     assert (body.code, body.closes) == (Code.BAD_ARGUMENTS, False)
 
 
 def test_a_client_cannot_create_sessions_by_request() -> None:
     """ZooKeeper answers with a handshake in the middle of the stream."""
-    body = requests.decode(raw.request(Op.CREATE_SESSION, raw.int32(4000))).body
+    body = decoding.decode(raw.request(Op.CREATE_SESSION, raw.int32(4000))).body
     assert isinstance(body, Refused)
     assert (body.code, body.closes) == (Code.UNIMPLEMENTED, True)
 
 
 @pytest.mark.parametrize("prefix", [None, "", "/", "  ", " / "])
 def test_a_blank_prefix_means_all_ephemerals(prefix: str | None) -> None:
-    assert requests.decode(raw.request(Op.GET_EPHEMERALS, raw.string(prefix))).body == requests.GetEphemerals("")
+    assert decoding.decode(raw.request(Op.GET_EPHEMERALS, raw.string(prefix))).body == requests.GetEphemerals("")
 
 
 def test_inside_a_multi_the_flags_say_what_is_made() -> None:
@@ -161,7 +161,7 @@ def test_inside_a_multi_the_flags_say_what_is_made() -> None:
         (Op.CREATE_TTL, raw.create("/d", 6, 9)),
         (Op.SET_DATA, raw.string("/e") + raw.string(None) + raw.int32(3)),
     )
-    request = requests.decode(raw.request(Op.MULTI, operations))
+    request = decoding.decode(raw.request(Op.MULTI, operations))
     assert request.body == Multi(
         (
             Create("/a", b"d", OPEN_ACL, 4),
@@ -176,7 +176,7 @@ def test_inside_a_multi_the_flags_say_what_is_made() -> None:
 
 def test_any_byte_but_0_is_true() -> None:
     for byte in range(256):
-        body = requests.decode(raw.request(Op.EXISTS, raw.string("/") + bytes([byte]))).body
+        body = decoding.decode(raw.request(Op.EXISTS, raw.string("/") + bytes([byte]))).body
         assert body == requests.Exists("/", byte != 0)
 
 
@@ -184,5 +184,5 @@ def test_any_byte_but_0_is_true() -> None:
 def test_a_null_path_is_an_empty_one_where_both_are_as_harmless_or_as_wrong(op: Op) -> None:
     body = bodies("/p")[op]
     null, empty = (raw.string(path) + body[4 + int.from_bytes(body[:4], "big") :] for path in (None, ""))
-    assert requests.decode(raw.request(op, null)) == requests.decode(raw.request(op, empty))
-    assert not isinstance(requests.decode(raw.request(op, null)).body, Refused)
+    assert decoding.decode(raw.request(op, null)) == decoding.decode(raw.request(op, empty))
+    assert not isinstance(decoding.decode(raw.request(op, null)).body, Refused)

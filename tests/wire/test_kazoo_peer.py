@@ -15,7 +15,7 @@ from kazoo.security import ACL, Id
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Acl, EventKind, Stat
 from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, Multi, Outcome, SetAcl, SetData
-from faaskeeper_client.wire import requests, responses
+from faaskeeper_client.wire import decoding, responses
 from faaskeeper_client.wire.requests import (
     Auth,
     Body,
@@ -111,14 +111,14 @@ def kazoo_request(body: Body | Check) -> Any:
 def test_what_kazoo_writes(xid: int, body: Body) -> None:
     theirs = kazoo_request(body)
     frame = kazoo.int_struct.pack(xid) + kazoo.int_struct.pack(theirs.type) + bytes(theirs.serialize())
-    request = requests.decode(frame)
+    request = decoding.decode(frame)
     assert (request.xid, request.op, request.body) == (xid, theirs.type, body)
 
 
 @given(int64s, int32s, int64s, st.binary(min_size=16, max_size=16), st.booleans())
 def test_what_kazoo_connects_with(zxid: int, timeout: int, session: int, password: bytes, read_only: bool) -> None:
     frame = bytes(kazoo.Connect(0, zxid, timeout, session, password, read_only or None).serialize())
-    assert requests.decode_connect(frame) == ConnectRequest(0, zxid, timeout, session, password, read_only)
+    assert decoding.decode_connect(frame) == ConnectRequest(0, zxid, timeout, session, password, read_only)
 
 
 @given(int32s, int64s, st.binary(min_size=16, max_size=16))

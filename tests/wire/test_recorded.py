@@ -7,7 +7,7 @@ import pytest
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import OPEN_ACL, Acl, EventKind, Identity, Stat
 from faaskeeper.znode.operations import Check, CloseSession, Create, Delete, Multi, Outcome, SetAcl, SetData
-from faaskeeper_client.wire import requests, responses
+from faaskeeper_client.wire import decoding, responses
 from faaskeeper_client.wire.jute import MarshallingError
 from faaskeeper_client.wire.requests import (
     AddWatch,
@@ -103,12 +103,12 @@ MEANT: dict[str, Body] = {
 @pytest.mark.parametrize("name", MEANT)
 def test_a_request_means_what_was_asked(name: str) -> None:
     (exchange,) = [each for each in REQUESTS if each.name == name]
-    assert requests.decode(exchange.request).body == MEANT[name]
+    assert decoding.decode(exchange.request).body == MEANT[name]
 
 
 @pytest.mark.parametrize("exchange", HANDSHAKES, ids=lambda each: each.name)
 def test_the_handshake_is_answered_byte_for_byte(exchange: Exchange) -> None:
-    request = requests.decode_connect(exchange.request)
+    request = decoding.decode_connect(exchange.request)
     assert (request.protocol_version, request.last_zxid_seen, request.timeout) == (0, 0, 10_000)
     assert request.password == bytes(16)
     assert request.read_only is (None if exchange.name.endswith("old") else False)
@@ -124,7 +124,7 @@ def test_the_handshake_is_answered_byte_for_byte(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("exchange", REQUESTS, ids=lambda each: each.name)
 def test_the_answer_is_given_byte_for_byte(exchange: Exchange) -> None:
-    request = requests.decode(exchange.request)
+    request = decoding.decode(exchange.request)
     for answer in exchange.answers:
         assert encoded(request, answer) == int32(len(answer)) + answer
     closes = isinstance(request.body, CloseSession) or (isinstance(request.body, Refused) and request.body.closes)
@@ -206,7 +206,7 @@ def said(exchange: Exchange) -> tuple[object, bool]:
 def judged(exchange: Exchange) -> tuple[object, bool]:
     """The same of ours: writes go through the core, reads that decode are well."""
     try:
-        request = requests.decode(exchange.request)
+        request = decoding.decode(exchange.request)
     except MarshallingError:
         return None, True
     body = request.body
@@ -240,7 +240,7 @@ def test_a_doubtful_body_is_taken_as_zookeeper_takes_it(exchange: Exchange) -> N
 def test_malformed_text_is_read_as_java_reads_it() -> None:
     for sent, echoed in load("echoes"):
         text = bytes.fromhex(sent)
-        body = requests.decode(int32(1) + int32(9) + int32(len(text)) + text).body
+        body = decoding.decode(int32(1) + int32(9) + int32(len(text)) + text).body
         assert body == Sync(echoed), sent
 
 

@@ -20,9 +20,9 @@ from enum import StrEnum
 from typing import Any, cast
 
 from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.errors import InvalidMessage
 from faaskeeper.blocks.queues import send_timer
 from faaskeeper.blocks.retry import repeat
-from faaskeeper.protocol.messages import InvalidMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, decode_timer
 

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import MAX_OBJECT_BYTES, Aws
 from faaskeeper.blocks.errors import AwsError, NotFound
-from faaskeeper.blocks.queues import check_out, reply_queue_name
+from faaskeeper.blocks.queues import YOUNG_SECONDS, check_out, reply_queue_name
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import ReplyMessage, decode_reply
 from faaskeeper.protocol.service import Service
+from faaskeeper_client.gateway.tasks import Tasks
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ _VISIBILITY = 2
 _RETENTION = 14 * 24 * 3600
 """Seconds; the most that SQS keeps a message. An attachment whose reply is lost makes a session that nobody knows."""
 _PAUSE_AFTER_ERROR = 1.0
+_PAUSE_WHILE_YOUNG = 0.25
+"""Seconds between looks for a new queue that SQS does not find."""
 
 
 class Inbox:
@@ -32,14 +35,15 @@ class Inbox:
     called with those received together in zxid order, must bear."""
 
     def __init__(
-        self, aws: Aws, service: Service, gateway: str, handle: Callable[[ReplyMessage], Awaitable[None]]
+        self, aws: Aws, service: Service, gateway_id: str, handle: Callable[[ReplyMessage], Awaitable[None]]
     ) -> None:
         self._aws = aws
         self._service = service
-        self._name = reply_queue_name(service, gateway)
+        self._name = reply_queue_name(service, gateway_id)
         self._handle = handle
         self._url = ""
-        self._deleting: set[asyncio.Task[None]] = set()
+        self._young_until = 0.0
+        self._deleting = Tasks()
 
     async def open(self) -> None:
         """Creates the queue. Raises AwsError."""
@@ -54,6 +58,7 @@ class Inbox:
             lambda: self._aws.call("sqs", "create_queue", QueueName=self._name, Attributes=attributes)
         )
         self._url = response["QueueUrl"]
+        self._young_until = asyncio.get_running_loop().time() + YOUNG_SECONDS
 
     async def run(self) -> None:
         """Receives until cancelled. Raises NotFound when the queue is gone; that, InvalidMessage or
@@ -69,7 +74,10 @@ class Inbox:
                     WaitTimeSeconds=_LONG_POLL,
                 )
             except NotFound:
-                raise
+                if asyncio.get_running_loop().time() >= self._young_until:
+                    raise
+                await asyncio.sleep(_PAUSE_WHILE_YOUNG)
+                continue
             except AwsError as error:
                 logger.warning("replies cannot be received: %s", error)
                 await asyncio.sleep(_PAUSE_AFTER_ERROR)
@@ -111,9 +119,7 @@ class Inbox:
             except AwsError as error:
                 logger.info("replies will come again: %s", error)
 
-        task = asyncio.get_running_loop().create_task(delete())
-        self._deleting.add(task)
-        task.add_done_callback(self._deleting.discard)
+        self._deleting.spawn(delete())
 
 
 async def _surely(work: Callable[[], Awaitable[T]]) -> T:

@@ -41,10 +41,10 @@ class DeclaredDead(Exception):
 class Liveness:
     """``clock`` gives seconds and goes on while the machine sleeps (CLOCK_BOOTTIME)."""
 
-    def __init__(self, aws: Aws, service: Service, gateway: str, clock: Callable[[], float]) -> None:
+    def __init__(self, aws: Aws, service: Service, gateway_id: str, clock: Callable[[], float]) -> None:
         self._aws = aws
         self._service = service
-        self._gateway = gateway
+        self._gateway_id = gateway_id
         self._clock = clock
         self._owners: dict[int, int] = {}
         self._expected: Counter[int] = Counter()
@@ -137,13 +137,13 @@ class Liveness:
         try:
             # one call that hangs must not be the gateway's death: there is time for another
             async with asyncio.timeout(max(_SHORTEST_TRY, timeout / 1000 / _BEATS_PER_TIMEOUT)):
-                item = await beat(self._aws, self._service, self._gateway, self._number, timeout)
+                item = await beat(self._aws, self._service, self._gateway_id, self._number, timeout)
         except TimeoutError as error:
             raise Unavailable("dynamodb", "update_item", "Timeout", "no answer to a beat") from error
         if item is None:
-            raise DeclaredDead(f"gateway {self._gateway} was declared dead before beat {self._number}")
+            raise DeclaredDead(f"gateway {self._gateway_id} was declared dead before beat {self._number}")
         if not self._armed or timeout < self._armed or self._timer_lost(item):
-            timer = GatewayTimer(self._gateway, item.beat, item.timer)
+            timer = GatewayTimer(self._gateway_id, item.beat, item.timer)
             await send_timer(self._aws, self._service, encode_timer(timer), timeout / 1000)
         self._armed = timeout
         self._timeout = timeout

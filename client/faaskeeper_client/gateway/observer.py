@@ -39,12 +39,12 @@ class Observer:
     in which a session left some gateway.
     """
 
-    def __init__(self, aws: Aws, service: Service, gateway: str, watches: Watches, sessions: Sessions) -> None:
+    def __init__(self, aws: Aws, service: Service, gateway_id: str, watches: Watches, sessions: Sessions) -> None:
         self.complete = 0
         self.detached_at = 0
         self._aws = aws
         self._service = service
-        self._gateway = gateway
+        self._gateway_id = gateway_id
         self._watches = watches
         self._sessions = sessions
         self._lock = asyncio.Lock()
@@ -136,7 +136,7 @@ class Observer:
         await self._advance(zxid, None)
 
     async def _confirm_sessions(self, zxid: int) -> None:
-        attached = await list_gateway_sessions(self._aws, self._service, self._gateway)
+        attached = await list_gateway_sessions(self._aws, self._service, self._gateway_id)
         self._sessions.keep(frozenset(attached), zxid)
 
     async def _advance(self, zxid: int, events: Sequence[Event] | None) -> None:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _GIVE_UP = 120.0
 """Seconds after which a send is given up: SQS forgets after 300 what it has seen, and a retry could run twice."""
+LONGEST_WITHOUT_OUTCOME = 60.0
+"""Seconds after which the outcome of a request is taken for lost."""
 _ATTACH = (AttachSession, CreateSession)
 
 Note: TypeAlias = Callable[[Outcome, int], None]
@@ -45,11 +47,11 @@ class Outbox:
     meanwhile goes into the next. ``clock`` gives seconds and goes on while the machine sleeps."""
 
     def __init__(
-        self, aws: Aws, service: Service, gateway: str, entropy: random.Random, clock: Callable[[], float]
+        self, aws: Aws, service: Service, gateway_id: str, entropy: random.Random, clock: Callable[[], float]
     ) -> None:
         self._aws = aws
         self._service = service
-        self._gateway = gateway
+        self._gateway_id = gateway_id
         self._waiting: deque[_Sent] = deque()
         self._unanswered: dict[int, _Sent] = {}
         self._wake = asyncio.Event()
@@ -120,13 +122,13 @@ class Outbox:
 
     def _next_message(self) -> tuple[list[_Sent], str]:
         waiting = (sent.request for sent in islice(self._waiting, MAX_REQUESTS))
-        body, count = encode_first(self._gateway, waiting, MAX_MESSAGE_BYTES)
+        body, count = encode_first(self._gateway_id, waiting, MAX_MESSAGE_BYTES)
         return [self._waiting.popleft() for _ in range(count)], body
 
     async def _send(self, taken: list[_Sent], body: str) -> None:
         self._messages += 1
         try:
-            number = f"{self._gateway}-{self._messages}"
+            number = f"{self._gateway_id}-{self._messages}"
             await send_request(self._aws, self._service, body, number, seconds=_GIVE_UP, clock=self._clock)
         except AwsError as error:
             logger.warning("%d requests could not be sent: %s", len(taken), error)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from faaskeeper_client.gateway.connection import Connection
+TICK = 2000
+"""ms; the unit of session timeouts (ZooKeeperServer.DEFAULT_TICK_TIME)."""
+MIN_SESSION_TIMEOUT = 2 * TICK
+MAX_SESSION_TIMEOUT = 20 * TICK
+
+
+class ClientConnection(Protocol):
+    """The connection to a session's client, as far as the session is concerned."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client waits for replies, and would take them: its silence is no fault of its own."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +35,7 @@ class LocalSession:
     zxid: int
     timeout: int
     heard: float
-    connection: Connection | None = None
+    connection: ClientConnection | None = None
     expiring: bool = False
     closing: bool = False
 
@@ -50,7 +63,7 @@ class Sessions:
         return session is not None and session.epoch >= epoch
 
     def attach(
-        self, session_id: int, password: bytes, epoch: int, zxid: int, timeout: int, connection: Connection | None
+        self, session_id: int, password: bytes, epoch: int, zxid: int, timeout: int, connection: ClientConnection | None
     ) -> LocalSession:
         """Binds the session to ``connection``; the one it had before is closed. Outcomes may come in another order
         than they were made in: an earlier epoch than the one known changes nothing."""
@@ -90,3 +103,8 @@ class Sessions:
         for session in self:
             if not session.expiring and now - session.heard > session.timeout / 1000:
                 yield session
+
+
+def granted_timeout(asked: int) -> int:
+    """The session timeout in ms that a client gets that asks for ``asked`` (ZooKeeperServer.processConnectRequest)."""
+    return max(MIN_SESSION_TIMEOUT, min(MAX_SESSION_TIMEOUT, asked))

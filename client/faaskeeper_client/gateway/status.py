@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 import time
-from typing import cast
 
 from faaskeeper import __version__
 from faaskeeper_client.gateway.connection import Connection
-from faaskeeper_client.gateway.gateway import TICK, Gateway
+from faaskeeper_client.gateway.gateway import Gateway
+from faaskeeper_client.gateway.sessions import MAX_SESSION_TIMEOUT, MIN_SESSION_TIMEOUT, TICK
 from faaskeeper_client.wire import four_letter
 from faaskeeper_client.wire.four_letter import ZOOKEEPER_VERSION
 from faaskeeper_client.wire.statistics import Statistics
@@ -19,7 +19,7 @@ _BUILT = "2026-11-23 00:00 UTC"
 
 def answer(gateway: Gateway, command: four_letter.Command) -> bytes:
     """To a four-letter word, which it obeys."""
-    if gateway.liveness.is_alive:
+    if gateway.life.liveness.is_alive:
         if command.word == "srst":
             gateway.statistics = Statistics()
         if command.word == "crst":
@@ -29,32 +29,28 @@ def answer(gateway: Gateway, command: four_letter.Command) -> bytes:
 
 
 def snapshot(gateway: Gateway) -> four_letter.Snapshot:
+    life = gateway.life
     now = gateway.clock()
     wall = int(time.time() * 1000)
-    sessions = {session.id: wall + int(1000 * (session.heard - now)) + session.timeout for session in gateway.sessions}
-    watches = {
-        connection.session.id: paths
-        for connection, paths in ((cast(Connection, watcher), paths) for watcher, paths in gateway.watches.by_watcher())
-        if connection.session is not None
-    }
+    sessions = {session.id: wall + int(1000 * (session.heard - now)) + session.timeout for session in life.sessions}
     return four_letter.Snapshot(
         version=f"{ZOOKEEPER_VERSION}-faaskeeper-{__version__}, built on {_BUILT}",
-        zxid=gateway.observer.complete,
-        serving=gateway.liveness.is_alive,
+        zxid=life.observer.complete,
+        serving=life.liveness.is_alive,
         connections=[_connection(connection, wall, now) for connection in gateway.connections],
         sessions=sessions,
-        watches=watches,
+        watches=dict(life.watches.by_session()),
         statistics=gateway.statistics,
-        outstanding=len(gateway.outbox),
+        outstanding=len(life.outbox),
         uptime=int(1000 * (now - gateway.started)),
         configuration={
             "clientPort": gateway.port,
             "tickTime": TICK,
-            "minSessionTimeout": 2 * TICK,
-            "maxSessionTimeout": 20 * TICK,
+            "minSessionTimeout": MIN_SESSION_TIMEOUT,
+            "maxSessionTimeout": MAX_SESSION_TIMEOUT,
             "service": gateway.service.name,
             "region": gateway.service.region,
-            "gateway": gateway.id,
+            "gateway": life.id,
         },
         environment={"python.version": platform.python_version(), "os.name": platform.system()},
     )

@@ -21,6 +21,9 @@ from faaskeeper.znode.paths import Tops
 class Watcher(Protocol):
     """A connection, as far as watches are concerned."""
 
+    @property
+    def session_id(self) -> int: ...
+
     def deliver(self, event: Event) -> None:
         """Sends the event, unless the client may not read the node."""
         ...
@@ -165,10 +168,10 @@ class Watches:
         """Whether a connection watches ``path`` in this way, or is about to."""
         return bool(self._entries[kind].get(path)) or (kind, path) in self._pending
 
-    def by_watcher(self) -> Iterator[tuple[Watcher, list[str]]]:
-        """Each watching connection with the paths it watches."""
+    def by_session(self) -> Iterator[tuple[int, list[str]]]:
+        """Each watching session with the paths it watches."""
         for watcher, entries in self._of.items():
-            yield watcher, sorted({path for _, path in entries})
+            yield watcher.session_id, sorted({path for _, path in entries})
 
     def _add(self, kind: WatchKind, path: str, watcher: Watcher, zxid: int) -> None:
         entries = self._entries[kind].setdefault(path, {})

@@ -17,12 +17,14 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import blob_key, write_blob
 from faaskeeper.blocks.committer import Committer
 from faaskeeper.blocks.delivery import deliver
+from faaskeeper.blocks.errors import InvalidMessage
+from faaskeeper.blocks.fan_out import notify
+from faaskeeper.blocks.invocation import Invocation
+from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.primitives.heartbeat import pulse_of
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
 from faaskeeper.blocks.transactions import Moved, Position, read_together
-from faaskeeper.functions.notifier.function import notify
-from faaskeeper.protocol.messages import InvalidMessage
 from quota.parts import Quota, key, lease_key, quota, tenant_key
 from quota.rules import Command, Tenant, apply
 
@@ -70,17 +72,20 @@ class Batch:
     writes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
-class QuotaCommitter(Committer[Command, Head, Batch]):
-    def __init__(self, aws: Aws, quota: Quota, notifier: str | None) -> None:
-        super().__init__(aws, milliseconds)
+class QuotaCommands:
+    """What the commands mean and how it is written (``faaskeeper.blocks.committer.StateMachine``)."""
+
+    def __init__(self, aws: Aws, quota: Quota, notifier: str | None, metrics: Metrics) -> None:
+        self._aws = aws
+        self._metrics = metrics
         self._quota = quota
         self._notifier = notifier
 
-    async def _find_head(self) -> Head | None:
+    async def find_head(self, invocation: Invocation) -> Head | None:
         together = await read_together(self._aws, [(self._quota.table, HEAD)])
         return Head.of(together[0]) if together else None
 
-    async def _build(self, head: Head, entries: Sequence[Command]) -> Batch:
+    async def build(self, head: Head, entries: Sequence[Command]) -> Batch:
         """All of them: ten messages touch 31 items at most."""
         names = sorted(set[str]().union(*(command.tenants for command in entries)))
         leases = sorted({command.lease for command in entries if command.do == "acquire"})
@@ -124,10 +129,10 @@ class QuotaCommitter(Committer[Command, Head, Batch]):
             }
         }
 
-    def _refusal(self, head: Head, entry: Command) -> Batch:
+    def refuse(self, head: Head, entry: Command) -> Batch:
         return Batch([entry], [(entry.client, entry.number, {"result": "failed"})])
 
-    async def _commit(self, head: Head, batch: Batch) -> bool:
+    async def commit(self, invocation: Invocation, head: Head, batch: Batch) -> Head | None:
         """Moves the watermark also where nothing else changes: so each command has one outcome, whoever answers it."""
         answers, changed = tuple(batch.answers), tuple(sorted(batch.changed))
         following = Head(head.version + 1, batch.entries[-1].position, answers, changed)
@@ -137,13 +142,13 @@ class QuotaCommitter(Committer[Command, Head, Batch]):
             "ConditionExpression": "version = :expected OR (attribute_not_exists(pk) AND :expected = :zero)",
             "ExpressionAttributeValues": {":expected": number(head.version), ":zero": number(0)},
         }
-        if not await self._write([{"Put": put}, *batch.writes], following):
-            return False
-        self.metrics.add("Operations", len(batch.entries))
+        if not await invocation.transact([{"Put": put}, *batch.writes]):
+            return None
+        self._metrics.add("Operations", len(batch.entries))
         await self._tell(answers, changed)
-        return True
+        return following
 
-    async def _answer_again(self, head: Head, covered: Sequence[Command]) -> None:
+    async def answer_again(self, head: Head, covered: Sequence[Command]) -> None:
         again = {(command.client, command.number) for command in covered}
         await self._tell([answer for answer in head.answers if answer[:2] in again], head.changed)
 
@@ -177,8 +182,10 @@ def handler(event: LambdaEvent, context: LambdaContext) -> None:
 
 
 @cache
-def _committer() -> QuotaCommitter:
-    return QuotaCommitter(aws(), quota(), os.environ["NOTIFIER_FUNCTION"])
+def _committer() -> Committer[Command, Head, Batch]:
+    metrics = Metrics()
+    commands = QuotaCommands(aws(), quota(), os.environ["NOTIFIER_FUNCTION"], metrics)
+    return Committer(aws(), milliseconds, commands, metrics)
 
 
 async def decode(record: LambdaEvent, body: str) -> list[Command]:

@@ -1,7 +1,7 @@
 """Lambda handler that tells many clients one thing, so that commands need not wait for it."""
 
+from faaskeeper.blocks.fan_out import notify
 from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, run
-from faaskeeper.functions.notifier.function import notify
 from quota.parts import quota
 
 

@@ -18,7 +18,7 @@ CLIENTS_OWN = {"clients": ("count",), "tenant#*": ("watchers",), "lease#*": ("be
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What FaaSKeeper's blocks ask for (``faaskeeper.protocol.service.Parts``), and the table."""
+    """What FaaSKeeper's blocks ask for (``faaskeeper.blocks.parts.Parts``), and the table."""
 
     name: str
     table: str

@@ -1,24 +1,17 @@
-"""Data too large for DynamoDB, in the bucket: written before the request that names it (claim check), immutable.
-
-Objects under ``blobs/SERVICE/`` are data of znodes and bodies of messages. What a znode's data is in has a reference
-in the ledger, written by the same transactions as the znode: so that whatever has none, and is older than any request
-that could still give it one, can go.
+"""Data too large for an item or a message, in the bucket under ``blobs/SERVICE/``: written before anything names it
+(claim check), and never written again.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from faaskeeper.blocks.attributes import get_string, string
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AccessDenied, AwsError, ConditionFailed, NotFound
-from faaskeeper.blocks.query import query_all
+from faaskeeper.blocks.parts import Parts
 from faaskeeper.blocks.retry import repeat
-from faaskeeper.protocol.service import Parts, Service
-from faaskeeper.storage.keys import REFERENCE
 
 PREFIX = "blobs/"
 _PAGE = 1000
@@ -38,16 +31,6 @@ def blob_key(service: Parts, *names: str) -> str:
     return "/".join((f"{PREFIX}{service.name}", *names))
 
 
-def data_key(service: Service, gateway: str, number: int) -> str:
-    """Of a znode's data; ``number`` is a random one of 128 bits."""
-    return blob_key(service, gateway, f"{number:032x}")
-
-
-def is_data_key(service: Service, gateway: str, key: str) -> bool:
-    """Whether ``gateway`` can have put a znode's data there."""
-    return re.fullmatch(f"{re.escape(blob_key(service, gateway, ''))}[0-9a-f]{{32}}", key) is not None
-
-
 async def write_blob(aws: Aws, service: Parts, key: str, data: bytes) -> None:
     """``key`` must be random: what is there is never overwritten, and clients are permitted nothing else."""
     try:
@@ -60,7 +43,7 @@ async def write_blob(aws: Aws, service: Parts, key: str, data: bytes) -> None:
 
 
 async def read_blob(aws: Aws, service: Parts, key: str) -> bytes:
-    """Raises NotFound if no znode holds the key any more and the janitor has removed it, AccessDenied."""
+    """Raises NotFound if the blob was removed, AccessDenied, TooLarge."""
     try:
         response = await repeat(lambda: aws.call("s3", "get_object", Bucket=service.blobs, Key=key), seconds=20.0)
     except AccessDenied as error:
@@ -87,17 +70,6 @@ async def list_blobs(aws: Aws, service: Parts, after: str) -> tuple[list[StoredB
     found: list[dict[str, Any]] = response.get("Contents", [])
     blobs = [StoredBlob(each["Key"], int(each["LastModified"].timestamp() * 1000)) for each in found]
     return blobs, bool(response["IsTruncated"])
-
-
-async def list_references(aws: Aws, service: Service, first: str, last: str) -> frozenset[str]:
-    """The keys from ``first`` to ``last`` of blobs that znodes hold."""
-    items = await query_all(
-        aws,
-        TableName=service.ledger,
-        KeyConditionExpression="pk = :reference AND sk BETWEEN :first AND :last",
-        ExpressionAttributeValues={":reference": string(REFERENCE), ":first": string(first), ":last": string(last)},
-    )
-    return frozenset(get_string(item, "sk") for item in items)
 
 
 async def delete_blobs(aws: Aws, service: Parts, keys: Sequence[str]) -> None:

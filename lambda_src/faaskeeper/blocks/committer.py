@@ -7,16 +7,14 @@ nobody goes on from a head before its transaction is known to be complete.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.errors import AwsError, TransactionCancelled
+from faaskeeper.blocks.errors import AwsError
+from faaskeeper.blocks.invocation import Invocation, Rejected
 from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.blocks.retry import delay, passing
 from faaskeeper.blocks.transactions import Moved, Position
 
 logger = logging.getLogger(__name__)
@@ -26,18 +24,6 @@ _MAX_MOVED = 3
 so what still does not fit then never will."""
 _OFTEN = 3
 """Deliveries after which commands are taken for more than an invocation gets through at once."""
-
-
-class Stalled(Exception):
-    """The queue could not be brought forward in the time given; its messages must come again."""
-
-
-class Unfinished(Stalled):
-    """There is more to do than the time given allows; what was done stays done."""
-
-
-class Rejected(Exception):
-    """A transaction that DynamoDB does not accept as it is; trying again would not help."""
 
 
 class Queued(Protocol):
@@ -62,48 +48,58 @@ class Built(Protocol):
 
 
 EntryT = TypeVar("EntryT", bound=Queued)
+EntryT_contra = TypeVar("EntryT_contra", bound=Queued, contravariant=True)
 HeadT = TypeVar("HeadT", bound=Watermarked)
 BatchT = TypeVar("BatchT", bound=Built)
 
 
-class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
-    """One instance of a function that commits. ``clock`` gives ms since the epoch.
+class StateMachine(Protocol[EntryT_contra, HeadT, BatchT]):
+    """What a service adds to a committer: what its commands mean, and how it writes that down."""
 
-    What its subclass does is in the abstract methods; the head of the instance's own last transaction is all that is
-    remembered, and a lost race corrects it.
-    """
+    async def find_head(self, invocation: Invocation) -> HeadT | None:
+        """The head, all that its transaction wrote known to be visible; None if it is to be looked for again in a
+        moment."""
+        ...
 
-    def __init__(self, aws: Aws, clock: Callable[[], int]) -> None:
-        self.metrics = Metrics()
-        self._aws = aws
-        self._clock = clock
-        self._deadline = 0.0
-        self._late_from = 0.0
-        self._head: HeadT | None = None
-        self._moved: tuple[HeadT | None, int] = (None, 0)
-
-    @abstractmethod
-    async def _find_head(self) -> HeadT | None:
-        """The head, its transaction known to be complete; None if it is to be looked for again in a moment."""
-
-    @abstractmethod
-    async def _build(self, head: HeadT, entries: Sequence[EntryT]) -> BatchT:
+    async def build(self, head: HeadT, entries: Sequence[EntryT_contra]) -> BatchT:
         """Loads what the entries touch and applies them in order: all, or as many as a transaction holds, at least
         one. Raises Moved if what it loads is of a later transaction than ``head``; whatever else its code fails with
         but AwsError counts as Rejected, and so does Moved if the head stays."""
+        ...
 
-    @abstractmethod
-    def _refusal(self, head: HeadT, entry: EntryT) -> BatchT:
+    def refuse(self, head: HeadT, entry: EntryT_contra) -> BatchT:
         """The batch that does nothing but tell the sender of ``entry``, which is Rejected, that it failed."""
+        ...
 
-    @abstractmethod
-    async def _commit(self, head: HeadT, batch: BatchT) -> bool:
-        """Makes the batch true by ``_write``, on condition of ``head``, and answers it. False if another transaction
-        came first, or may have. Raises Rejected."""
+    async def commit(self, invocation: Invocation, head: HeadT, batch: BatchT) -> HeadT | None:
+        """Makes the batch true by writes of ``invocation``, on condition of ``head``, and answers it. Returns the head
+        that follows, as ``find_head`` would; None if another transaction came first, or may have. Raises Rejected."""
+        ...
 
-    @abstractmethod
-    async def _answer_again(self, head: HeadT, covered: Sequence[EntryT]) -> None:
+    async def answer_again(self, head: HeadT, covered: Sequence[EntryT_contra]) -> None:
         """Covered commands were applied by an instance that may have died before it answered."""
+        ...
+
+
+class Committer(Generic[EntryT, HeadT, BatchT]):
+    """One instance of a function that commits. ``clock`` gives ms since the epoch.
+
+    All that it remembers is the head of its own last transaction, and a lost race corrects that.
+    """
+
+    def __init__(
+        self,
+        aws: Aws,
+        clock: Callable[[], int],
+        state_machine: StateMachine[EntryT, HeadT, BatchT],
+        metrics: Metrics,
+    ) -> None:
+        self.metrics = metrics
+        self._aws = aws
+        self._clock = clock
+        self._state_machine = state_machine
+        self._head: HeadT | None = None
+        self._moved: tuple[HeadT | None, int] = (None, 0)
 
     async def process(self, entries: Sequence[EntryT], seconds: float, deliveries: int = 1) -> None:
         """Applies, commits and answers ``entries``, which are in queue order, within about ``seconds``; the first of
@@ -111,28 +107,26 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
 
         Raises Stalled or AwsError when it could not; then they must be delivered again, in whatever composition.
         """
-        now = asyncio.get_running_loop().time()
         often = deliveries > _OFTEN
-        self._deadline = now + seconds
-        self._late_from = now if often else now + 0.75 * seconds
+        invocation = Invocation(self._aws, self._clock, self.metrics, seconds, hurried=often)
         remaining = list(entries)
         # whatever took too long, memory or time: with few at first, some get done for good
         most = 1 if often else len(remaining)
         attempt = 0
         while remaining:
-            head = await self._complete_head()
+            head = await self._complete_head(invocation)
             covered = [entry for entry in remaining if entry.position <= head.applied]
             if covered:
                 self.metrics.add("Redeliveries", len(covered))
-                await self._answer_again(head, covered)
+                await self._state_machine.answer_again(head, covered)
                 remaining = [entry for entry in remaining if entry.position > head.applied]
                 continue
             taken: Sequence[EntryT] = remaining[:most]
             committed, done = False, 0
             try:
-                batch = await self._try_to_build(head, taken)
+                batch = await self._build(head, taken)
                 taken = batch.entries or taken[:1]
-                committed, done = await self._commit(head, batch), len(batch.entries)
+                committed, done = await self._commit(invocation, head, batch), len(batch.entries)
             except Moved:
                 self._head = None
             except Rejected:
@@ -141,21 +135,27 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
                     continue
                 logger.exception("%s is refused", taken[0].position)
                 # it must not hold up all others
-                committed, done = await self._commit(head, self._refusal(head, taken[0])), 1
+                refusal = self._state_machine.refuse(head, taken[0])
+                committed, done = await self._commit(invocation, head, refusal), 1
                 most = len(remaining)
             if committed:
                 remaining = remaining[done:]
                 most *= 2
                 attempt = 0
                 if remaining:
-                    self._mind_the_time()
+                    invocation.mind_the_time()
             else:
-                await self._pause(attempt)
+                await invocation.pause(attempt)
                 attempt += 1
 
-    async def _try_to_build(self, head: HeadT, entries: Sequence[EntryT]) -> BatchT:
+    async def _complete_head(self, invocation: Invocation) -> HeadT:
+        if self._head is None:
+            self._head = await invocation.until_found(lambda: self._state_machine.find_head(invocation))
+        return self._head
+
+    async def _build(self, head: HeadT, entries: Sequence[EntryT]) -> BatchT:
         try:
-            return await self._build(head, entries)
+            return await self._state_machine.build(head, entries)
         except Moved as error:
             last, times = self._moved
             times = times + 1 if last == head else 1
@@ -169,63 +169,7 @@ class Committer(ABC, Generic[EntryT, HeadT, BatchT]):
             # a command that makes the code fail must not stop all that are behind it
             raise Rejected(f"{type(error).__name__}: {error}") from error
 
-    async def _complete_head(self) -> HeadT:
-        attempt = 0
-        while self._head is None:
-            self._head = await self._find_head()
-            if self._head is None:
-                await self._pause(attempt)
-                attempt += 1
-        return self._head
-
-    async def _write(self, items: list[dict[str, Any]], head: HeadT | None) -> bool:
-        """One TransactWriteItems, after which ``head`` is the head. False if it was cancelled, or its answer lost: the
-        next read of the head tells."""
-        self._head = None
-        began = self._clock()
-        self.metrics.add("Transactions")
-        try:
-            await self._aws.call(
-                "dynamodb",
-                "transact_write_items",
-                TransactItems=items,
-            )
-        except AwsError as error:
-            if type(error) is AwsError or (isinstance(error, TransactionCancelled) and _invalid(error)):
-                raise Rejected(str(error)) from error
-            if not passing(error) and not _lost_race(error):
-                raise
-            self.metrics.add("CancelledTransactions")
-            logger.info("a transaction did not go through: %s", error)
-            return False
-        self.metrics.add("CommitLatency", self._clock() - began)
-        self._head = head
-        return True
-
-    async def _pause(self, attempt: int) -> None:
-        pause = delay(attempt)
-        if asyncio.get_running_loop().time() + pause > self._deadline:
-            raise Stalled(f"gave up after {attempt + 1} attempts")
-        await asyncio.sleep(pause)
-
-    @property
-    def _late(self) -> bool:
-        """Whether what is answered now must be put down as applied even if it changed nothing: else an invocation that
-        ends without a change would be followed by others that do the same."""
-        return asyncio.get_running_loop().time() >= self._late_from
-
-    def _mind_the_time(self) -> None:
-        """An invocation that is cut off leaves its messages invisible for long; one that ends brings them back."""
-        if asyncio.get_running_loop().time() > self._deadline:
-            raise Unfinished("the rest comes with the next invocation")
-
-
-def _invalid(error: TransactionCancelled) -> bool:
-    return any(reason.code == "ValidationError" for reason in error.reasons)
-
-
-def _lost_race(error: AwsError) -> bool:
-    """Whether a condition failed: the head moved, or one that the batch itself made."""
-    return isinstance(error, TransactionCancelled) and any(
-        reason.code == "ConditionalCheckFailed" for reason in error.reasons
-    )
+    async def _commit(self, invocation: Invocation, head: HeadT, batch: BatchT) -> bool:
+        self._head = None  # nobody knows what follows, until the commit has returned it
+        self._head = await self._state_machine.commit(invocation, head, batch)
+        return self._head is not None

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.committer import Committer, EntryT, Unfinished
-from faaskeeper.blocks.errors import AwsError, NotFound
+from faaskeeper.blocks.committer import Committer, EntryT
+from faaskeeper.blocks.errors import AwsError, InvalidMessage, NotFound
+from faaskeeper.blocks.invocation import Unfinished
 from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.blocks.parts import Parts
 from faaskeeper.blocks.queues import check_out
 from faaskeeper.blocks.runtime import LambdaEvent, milliseconds
-from faaskeeper.protocol.messages import InvalidMessage
-from faaskeeper.protocol.service import Parts
 
 logger = logging.getLogger(__name__)
 

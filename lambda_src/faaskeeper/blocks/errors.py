@@ -1,4 +1,5 @@
-"""What a call to AWS can fail with, as types, so that callers decide by meaning and not by error strings."""
+"""What a call to AWS can fail with, as types, so that callers decide by meaning and not by error strings; and what is
+wrong with a message."""
 
 from __future__ import annotations
 
@@ -72,3 +73,7 @@ class TransactionCancelled(AwsError):
             "dynamodb", operation, "TransactionCanceledException", ", ".join(reason.code for reason in reasons)
         )
         self.reasons = reasons
+
+
+class InvalidMessage(ValueError):
+    """A message on a queue that no sender of this version can have sent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,9 @@ from uuid import uuid4
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import blob_key, read_blob, write_blob
 from faaskeeper.blocks.clock import boot_time
-from faaskeeper.blocks.errors import NotFound, TooLarge
+from faaskeeper.blocks.errors import InvalidMessage, NotFound, TooLarge
+from faaskeeper.blocks.parts import Parts
 from faaskeeper.blocks.retry import repeat
-from faaskeeper.protocol.messages import InvalidMessage
-from faaskeeper.protocol.service import Parts
 
 REQUEST_GROUP = "requests"
 """The one message group: SQS gives a total order within it, and so the order of all writes."""
@@ -23,6 +23,10 @@ _CLAIM = "claim:"
 _MAX_CLAIMED_BYTES = 8_000_000
 """Bytes of requests in the bucket: a frame of 1 MiB, of which each byte takes six at most, with the credentials of its
 connection. Requests share a message only within MAX_MESSAGE_BYTES."""
+YOUNG_SECONDS = 10.0
+"""Seconds for which some of SQS's hosts may not know a new queue: "at least one", says CreateQueue's reference, so the
+rest is an assumption. Each connection may reach another host."""
+_YOUNG_PAUSE = 0.25
 MAX_DELAY_SECONDS = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
@@ -51,7 +55,7 @@ async def send_request(
     well below the five minutes for which SQS remembers it (its deduplication interval), by a ``clock`` that goes on
     while the machine sleeps, as SQS's does.
     """
-    fitting = await _check_in(aws, service, body)
+    fitting = await check_in(aws, service, body)
     response = await repeat(
         lambda: aws.call(
             "sqs",
@@ -67,16 +71,25 @@ async def send_request(
     return int(response.get("SequenceNumber", 0))
 
 
-async def send_reply(aws: Aws, service: Parts, gateway: str, body: str) -> None:
-    """Raises NotFound if the gateway's queue is gone."""
+async def send_reply(aws: Aws, service: Parts, gateway: str, body: str, *, patience: float = 0.0) -> None:
+    """Raises NotFound if the gateway's queue is gone, or is still not to be found after ``patience`` seconds."""
     url = reply_queue_url(service, gateway)
-    fitting = await _check_in(aws, service, body)
-    await repeat(lambda: aws.call("sqs", "send_message", QueueUrl=url, MessageBody=fitting))
+    fitting = await check_in(aws, service, body)
+    now = asyncio.get_running_loop().time
+    deadline = now() + patience
+    while True:
+        try:
+            await repeat(lambda: aws.call("sqs", "send_message", QueueUrl=url, MessageBody=fitting))
+            return
+        except NotFound:
+            if now() >= deadline:
+                raise
+            await asyncio.sleep(_YOUNG_PAUSE)
 
 
-async def _check_in(aws: Aws, service: Parts, body: str) -> str:
-    """A message that fits: a body above the limit goes into the bucket, and its key on the way (claim check)."""
-    if len(body) <= MAX_MESSAGE_BYTES:
+async def check_in(aws: Aws, service: Parts, body: str, most: int = MAX_MESSAGE_BYTES) -> str:
+    """A message of at most ``most`` bytes: a body above goes into the bucket, and its key on the way (claim check)."""
+    if len(body) <= most:
         return body
     key = blob_key(service, "messages", uuid4().hex)
     await write_blob(aws, service, key, body.encode())

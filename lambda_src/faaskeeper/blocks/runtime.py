@@ -1,4 +1,4 @@
-"""What every handler shares: one event loop, one set of clients and one service description an instance."""
+"""What every handler shares: one event loop and one set of clients an instance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import Aws, BotoAws
-from faaskeeper.protocol.service import Service
 
 T = TypeVar("T")
 
@@ -54,11 +53,6 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def aws(timeout: float = 8.0) -> Aws:
     """``timeout`` in seconds, as ``BotoAws`` has it."""
     return BotoAws(threads=16, timeout=timeout)
-
-
-@cache
-def service() -> Service:
-    return Service.from_environment()
 
 
 def milliseconds() -> int:

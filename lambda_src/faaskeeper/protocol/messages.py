@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from faaskeeper.blocks.errors import InvalidMessage
 from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion, check_version
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Stat, Stored
@@ -48,10 +49,6 @@ MAX_CREDENTIALS = 50
 """Of one connection. Whatever their number, each request is checked by all of them."""
 MAX_CREDENTIAL_CHARACTERS = 16_384
 """Characters of all of them: they go with every message that has a request of the connection."""
-
-
-class InvalidMessage(ValueError):
-    """A message that no gateway or function of this version can have sent."""
 
 
 class OtherVersion(InvalidMessage):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, fields
-from typing import Protocol
 
 from faaskeeper import page
 
@@ -34,24 +33,6 @@ def check_version(what: str, kind: str, theirs: object, ours: int, *, other: str
             f"{what} has {kind} version {theirs}, this software {ours}: "
             f"upgrade {other if older else 'this software'} ({page('operations.md#upgrade')})"
         )
-
-
-class Parts(Protocol):
-    """What queues, claim checks and fan-out need to know of the service they are part of. ``Service`` tells it; so can
-    the description of any other service that is built from them. For the fields see there."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def blobs(self) -> str: ...
-    @property
-    def requests(self) -> str: ...
-    @property
-    def timers(self) -> str: ...
-    @property
-    def dead_letters(self) -> str: ...
-    @property
-    def reply_prefix(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

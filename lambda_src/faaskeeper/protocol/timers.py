@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from faaskeeper.protocol.messages import InvalidMessage, checked_gateway, checked_number
+from faaskeeper.blocks.errors import InvalidMessage
+from faaskeeper.protocol.messages import checked_gateway, checked_number
 from faaskeeper.protocol.service import PROTOCOL_VERSION
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faaskeeper.blocks.attributes import Attribute, Item, binary, number, string, string_set
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.candidates import marker_of
 from faaskeeper.storage.keys import (
@@ -34,7 +35,6 @@ from faaskeeper.storage.ledger import EVENT_SECONDS, Head, Subtrees, event_recor
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.sessions import session_attributes
 from faaskeeper.storage.znodes import (
-    EVERYBODY,
     FIRED,
     WATCH_CHILD,
     WATCH_DATA,

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from faaskeeper.blocks.attributes import Attribute, Item, get_number, get_set, number, string, string_set
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import ConditionFailed
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import is_gateway
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import GATEWAY, KEY_NAMES, NODE, gateway_partition
 from faaskeeper.storage.sessions import GatewayItem, gateway_of
-from faaskeeper.storage.znodes import EVERYBODY, FIRED, WATCH_SETS
+from faaskeeper.storage.znodes import FIRED, WATCH_SETS
 
 _SETS = (*WATCH_SETS, *FIRED.values())
 

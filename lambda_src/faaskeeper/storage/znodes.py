@@ -16,6 +16,7 @@ from faaskeeper.blocks.attributes import (
     string,
 )
 from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.primitives import AtomicSet, SetFull
 from faaskeeper.blocks.query import query_all
 from faaskeeper.blocks.retry import repeat
@@ -33,9 +34,8 @@ WATCH_STAY = "watch_stay"
 """Gateways with a persistent watch; fires for everything and stays."""
 FIRED = {WATCH_DATA: "fired_data", WATCH_CHILD: "fired_child"}
 """Where a set goes when it fires, until the next time."""
-EVERYBODY = "*"
-"""In a watch set: every gateway. Keeps the sets, and so the cost of a write, bounded."""
 MAX_WATCHERS = 200
+"""Gateways in a watch set. Above that it says EVERYBODY, which keeps the sets, and so the cost of a write, bounded."""
 
 WATCH_SETS = (WATCH_DATA, WATCH_CHILD, WATCH_STAY)
 

@@ -66,7 +66,8 @@ class FaultKind(StrEnum):
     LOST_HINT = "lost hint"
     """A message that only tells news earlier (``Sqs.expendable``) never arrives. SQS loses none; who sends it may."""
     NEW_QUEUE = "new queue"
-    """For up to a second after its creation a queue is unknown to some calls (CreateQueue, API reference)."""
+    """For some seconds after its creation a queue is unknown to some calls ("at least one second", CreateQueue's
+reference)."""
 
     # Lambda
     COLD_START = "cold start"
@@ -127,7 +128,7 @@ DURATIONS: Final[Mapping[FaultKind, tuple[float, float]]] = {
     FaultKind.DOUBLE_INVOKE: (0.001, 30.0),
     FaultKind.LATE_SCHEDULE: (0.1, 120.0),
     FaultKind.CLOCK_SKEW: (0.01, 300.0),
-    FaultKind.NEW_QUEUE: (0.01, 1.0),
+    FaultKind.NEW_QUEUE: (0.01, 6.0),
 }
 """Shortest and longest, in seconds; drawn log-uniformly, so that every order of magnitude occurs."""
 

@@ -13,10 +13,10 @@ from faaskeeper.blocks import runtime
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.functions.janitor import function as janitor
 from faaskeeper.functions.janitor.janitor import Janitor
-from faaskeeper.functions.notifier.function import notify
+from faaskeeper.functions.notifier import function as notifier
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.sequencer import function as sequencer
-from faaskeeper.functions.sequencer.sequencer import Sequencer
+from faaskeeper.functions.sequencer.sequencer import sequencer_committer
 from faaskeeper.protocol.messages import decode_reply
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import KEY_NAMES
@@ -88,7 +88,7 @@ class Deployment:
 
     def _start_sequencer(self, instance: Instance) -> Handler:
         aws, service = self.cloud.client(instance.process, timeout=sequencer._TIMEOUT), self.service
-        made = Sequencer(aws, service, _clock(instance), "notifier")
+        made = sequencer_committer(aws, service, _clock(instance), "notifier")
 
         async def handle(event: Any, context: Context) -> None:
             seconds = context.get_remaining_time_in_millis() / 1000 - sequencer.MARGIN
@@ -104,7 +104,7 @@ class Deployment:
         aws = self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT)
 
         async def handle(event: Any, context: Context) -> None:
-            await notify(aws, self.service, event["message"], event["gateways"], event["told"])
+            await notifier.send(aws, self.service, event)
 
         return handle
 

@@ -186,7 +186,7 @@ class _World:
         own = {
             int(item["id"]["S"].removeprefix("session#"), 16) for item in items if item["part"]["S"].startswith("eph#")
         }
-        up = {slot.gateway.id for slot in self._slots if slot.gateway is not None}
+        up = {slot.gateway.life.id for slot in self._slots if slot.gateway is not None}
         mine = {
             int(item["id"]["S"].removeprefix("session#"), 16)
             for item in items

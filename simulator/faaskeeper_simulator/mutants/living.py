@@ -19,7 +19,7 @@ from faaskeeper.storage import commit
 from faaskeeper.storage.sessions import GatewayItem
 from faaskeeper.znode.operations import ExpireSession
 from faaskeeper_client.gateway import liveness, outbox
-from faaskeeper_client.gateway.connection import Connection
+from faaskeeper_client.gateway.handshake import Handshake
 from faaskeeper_client.gateway.liveness import Liveness
 from faaskeeper_client.gateway.outbox import Outbox
 from faaskeeper_client.gateway.sessions import Sessions
@@ -53,9 +53,9 @@ def requests_go_in_batches() -> Iterator[None]:
         waiting = [
             {
                 "Id": str(sent.request.number),
-                "MessageBody": encode_requests(RequestMessage(self._gateway, (sent.request,))),
+                "MessageBody": encode_requests(RequestMessage(self._gateway_id, (sent.request,))),
                 "MessageGroupId": REQUEST_GROUP,
-                "MessageDeduplicationId": f"{self._gateway}-{sent.request.number}",
+                "MessageDeduplicationId": f"{self._gateway_id}-{sent.request.number}",
             }
             for sent in taken
         ]
@@ -240,13 +240,13 @@ def pings_do_not_count() -> Iterator[None]:
     found="seed 3 of the first random schedules",
 )
 def attachments_without_a_client_are_forgotten() -> Iterator[None]:
-    real = Connection._join
+    real = Handshake._join
 
-    def join(self: Connection, *arguments: Any) -> None:
-        if self._open:
+    def join(self: Handshake, *arguments: Any) -> None:
+        if self._connection.is_open:
             real(self, *arguments)
 
-    with patch.object(Connection, "_join", join):
+    with patch.object(Handshake, "_join", join):
         yield
 
 

@@ -8,14 +8,16 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from faaskeeper.blocks.committer import Committer
 from faaskeeper.blocks.errors import AwsError, Unavailable
+from faaskeeper.blocks.invocation import Invocation
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.sequencer import batch, function, sequencer
 from faaskeeper.functions.sequencer.sequencer import Sequencer
 from faaskeeper.storage import commit
 from faaskeeper.storage.ledger import Head
 from faaskeeper.storage.znodes import NodeItem
-from faaskeeper_client.gateway.gateway import Gateway
+from faaskeeper_client.gateway.missed_outcomes import MissedOutcomes
 from faaskeeper_simulator.cloud import FaultKind
 from faaskeeper_simulator.mutants.registry import mutant, schedules
 
@@ -55,12 +57,12 @@ def the_head_has_no_condition() -> Iterator[None]:
 
 @mutant("What is at or below applied is never applied again", schedules(kinds=(*_TWO_INSTANCES, *_DEATHS), rate=4))
 def the_watermark_is_ignored() -> Iterator[None]:
-    real = Sequencer._complete_head
+    real = Committer._complete_head
 
-    async def complete_head(self: Sequencer) -> Head:
-        return replace(await real(self), applied=Position(0, 0))
+    async def complete_head(self: Committer[Any, Any, Any], invocation: Invocation) -> Head:
+        return replace(await real(self, invocation), applied=Position(0, 0))
 
-    with patch.object(Sequencer, "_complete_head", complete_head):
+    with patch.object(Committer, "_complete_head", complete_head):
         yield
 
 
@@ -72,18 +74,18 @@ def the_watermark_has_no_index() -> Iterator[None]:
 
 @mutant("Answers follow the commit", schedules(kinds=_VISIBILITY, rate=10))
 def answers_before_the_commit() -> Iterator[None]:
-    real = Sequencer._commit
+    real = Sequencer.commit
 
-    async def commit_late(self: Sequencer, head: Head, made: batch.Batch) -> bool:
+    async def commit_late(self: Sequencer, invocation: Invocation, head: Head, made: batch.Batch) -> Head | None:
         if made.plan is not None:
             answers = [
                 (entry.gateway, entry.request.number, outcome)
                 for entry, outcome in zip(made.entries, made.outcomes, strict=True)
             ]
             await self._announcer.announce(made.zxid, head.zxid, answers, commit.Watched())
-        return await real(self, head, made)
+        return await real(self, invocation, head, made)
 
-    with patch.object(Sequencer, "_commit", commit_late):
+    with patch.object(Sequencer, "commit", commit_late):
         yield
 
 
@@ -119,19 +121,18 @@ def a_cold_start_trusts_the_head() -> Iterator[None]:
     schedules(kinds=(FaultKind.UNAVAILABLE,), rate=20, timeouts=(40_000,)),
 )
 def a_lost_answer_means_success() -> Iterator[None]:
-    real = Sequencer._write
+    real = Invocation.transact
 
-    async def write(self: Sequencer, items: list[dict[str, Any]], head: Head | None) -> bool:
+    async def transact(self: Invocation, items: list[dict[str, Any]]) -> bool:
         try:
             await self._aws.call("dynamodb", "transact_write_items", TransactItems=items)
         except Unavailable:
             pass
         except AwsError:
-            return await real(self, items, head)
-        self._head = head
+            return await real(self, items)
         return True
 
-    with patch.object(Sequencer, "_write", write):
+    with patch.object(Invocation, "transact", transact):
         yield
 
 
@@ -143,27 +144,26 @@ def covered_requests_are_not_answered() -> Iterator[None]:
     async def nothing(self: Sequencer, head: Head, covered: Any) -> None:
         return
 
-    async def none(self: Gateway) -> frozenset[int]:
+    async def none(self: MissedOutcomes) -> frozenset[int]:
         return frozenset()
 
     # either alone ends the waiting: without the first, connections end for no reason, which is legal
-    with patch.object(Sequencer, "_answer_again", nothing), patch.object(Gateway, "_missed", none):
+    with patch.object(Sequencer, "answer_again", nothing), patch.object(MissedOutcomes, "_missed", none):
         yield
 
 
 @mutant("A write happens completely or not at all (Z1)", schedules("transfers", kinds=_DEATHS, rate=4))
 def a_transaction_in_two_halves() -> Iterator[None]:
-    real = Sequencer._write
+    real = Invocation.transact
 
-    async def write(self: Sequencer, items: list[dict[str, Any]], head: Head | None) -> bool:
+    async def transact(self: Invocation, items: list[dict[str, Any]]) -> bool:
         half = len(items) // 2
-        if half < 2 or not await real(self, items[:half], None):
-            return await real(self, items, head) if half < 2 else False
+        if half < 2 or not await real(self, items[:half]):
+            return await real(self, items) if half < 2 else False
         await self._aws.call("dynamodb", "transact_write_items", TransactItems=items[half:])
-        self._head = head
         return True
 
-    with patch.object(Sequencer, "_write", write):
+    with patch.object(Invocation, "transact", transact):
         yield
 
 
@@ -223,15 +223,15 @@ def the_password_is_ignored() -> Iterator[None]:
     found="seeds 156 and 160 of the first random schedules",
 )
 def newer_state_is_taken_for_poison() -> Iterator[None]:
-    async def refuse(self: Sequencer, head: Head, made: batch.Batch) -> bool:
+    async def refuse(self: Sequencer, invocation: Invocation, head: Head, made: batch.Batch) -> Head | None:
         if made.plan is None and all(outcome.code.name == "SYSTEM_ERROR" for outcome in made.outcomes):
             answers = [(made.entries[0].gateway, made.entries[0].request.number, made.outcomes[0])]
             await self._announcer.announce(head.zxid, head.zxid, answers, commit.Watched())
-            return True
-        return await real(self, head, made)
+            return head
+        return await real(self, invocation, head, made)
 
-    real = Sequencer._commit
-    with patch.object(Sequencer, "_commit", refuse), patch.object(batch, "Moved", _Never), _blind_to_zxids():
+    real = Sequencer.commit
+    with patch.object(Sequencer, "commit", refuse), patch.object(batch, "Moved", _Never), _blind_to_zxids():
         yield
 
 
@@ -280,12 +280,12 @@ def callers_are_known_by_principal() -> Iterator[None]:
 def a_journal_is_carried_on_too_far() -> Iterator[None]:
     real = Sequencer._steps
 
-    async def steps(self: Sequencer, journal: Any, first: int) -> bool:
+    async def steps(self: Sequencer, invocation: Invocation, journal: Any, first: int) -> Head | None:
         if first == 0:
-            return await real(self, journal, first)
+            return await real(self, invocation, journal, first)
         last = len(journal.steps) - 1
         broken = replace(journal, steps=(*journal.steps[:first], *((journal.steps[last][0], ()),) * (last + 1 - first)))
-        return await real(self, broken, first)
+        return await real(self, invocation, broken, first)
 
     with patch.object(Sequencer, "_steps", steps):
         yield

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from faaskeeper.storage import znodes
 from faaskeeper.storage.znodes import NodeItem
-from faaskeeper_client.gateway import reads
-from faaskeeper_client.gateway.connection import Connection
+from faaskeeper_client.gateway import storage_reads
+from faaskeeper_client.gateway.pipeline import Pipeline
 from faaskeeper_simulator.cloud import FaultKind
 from faaskeeper_simulator.mutants.registry import mutant, schedules
 
@@ -33,7 +33,7 @@ def tombstones_tell_no_zxid() -> Iterator[None]:
     "A list of children must match the parent's count and children sum", schedules("wide", kinds=_VISIBILITY, rate=6)
 )
 def listings_are_not_checked() -> Iterator[None]:
-    with patch.object(reads, "read_children", _unchecked_children):
+    with patch.object(storage_reads, "read_children", _unchecked_children):
         yield
 
 
@@ -67,7 +67,10 @@ def values_are_not_checked() -> Iterator[None]:
         )
         return bytes(response["Item"]["data"]["B"]) if "Item" in response else None
 
-    with patch.object(reads, "read_node_and_value", _unchecked_both), patch.object(reads, "read_value", value):
+    with (
+        patch.object(storage_reads, "read_node_and_value", _unchecked_both),
+        patch.object(storage_reads, "read_value", value),
+    ):
         yield
 
 
@@ -89,14 +92,14 @@ async def _unchecked_both(aws: Any, service: Any, path: str) -> tuple[NodeItem, 
     schedules(kinds=_VISIBILITY, rate=4, clients=6),
 )
 def reads_are_not_made_again() -> Iterator[None]:
-    real = Connection._execute
+    real = Pipeline._execute
 
-    async def execute(self: Connection, request: Any) -> Any:
+    async def execute(self: Pipeline, request: Any) -> Any:
         _, result = await real(self, request)
         # as if it surely reflected what is complete only now
-        return self._gateway.observer.complete, result
+        return self._life.observer.complete, result
 
-    with patch.object(Connection, "_execute", execute):
+    with patch.object(Pipeline, "_execute", execute):
         yield
 
 
@@ -116,11 +119,11 @@ class _Impatient:
     "A write is sent after the session's earlier reads have executed", schedules(kinds=_VISIBILITY, rate=4, clients=6)
 )
 def writes_do_not_wait_for_reads() -> Iterator[None]:
-    real = Connection.__init__
+    real = Pipeline.__init__
 
-    def initialize(self: Connection, *arguments: Any) -> None:
+    def initialize(self: Pipeline, *arguments: Any) -> None:
         real(self, *arguments)
         self._reads = _Impatient()  # type: ignore[assignment]
 
-    with patch.object(Connection, "__init__", initialize):
+    with patch.object(Pipeline, "__init__", initialize):
         yield

@@ -11,12 +11,12 @@ from faaskeeper.functions.sequencer.announcer import Announcer
 from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper.storage import commit
 from faaskeeper.znode.model import Event
-from faaskeeper_client.gateway import gateway as gateways
 from faaskeeper_client.gateway import observer as observers
-from faaskeeper_client.gateway.connection import Connection
-from faaskeeper_client.gateway.gateway import Gateway
+from faaskeeper_client.gateway.lasting_watches import LastingWatches
 from faaskeeper_client.gateway.observer import Observer
-from faaskeeper_client.gateway.reads import Reader
+from faaskeeper_client.gateway.pipeline import Pipeline
+from faaskeeper_client.gateway.replies import Replies
+from faaskeeper_client.gateway.storage_reads import StorageReads
 from faaskeeper_client.gateway.watches import Registration, Watches, WatchKind
 from faaskeeper_simulator.cloud import FaultKind
 from faaskeeper_simulator.harness.chaos import Chaos
@@ -151,15 +151,15 @@ def the_first_event_is_skipped() -> Iterator[None]:
 
 @mutant("Outcomes follow the events of their transaction", schedules(clients=6))
 def replies_before_events() -> Iterator[None]:
-    real = Gateway._handle_reply
+    real = Replies.handle
 
-    async def handle(self: Gateway, message: ReplyMessage) -> None:
+    async def handle(self: Replies, message: ReplyMessage) -> None:
         for number, outcome in message.outcomes:
-            self.outbox.resolve(number, outcome)
+            self.outbox.resolve(number, outcome, message.zxid)
         await asyncio.sleep(0.001)
         await real(self, message)
 
-    with patch.object(Gateway, "_handle_reply", handle):
+    with patch.object(Replies, "handle", handle):
         yield
 
 
@@ -168,7 +168,7 @@ def replies_before_events() -> Iterator[None]:
     schedules("ready", "large", kinds=_SLOW, rate=6, gateways=3, clients=6),
 )
 def sets_are_taken_for_granted() -> Iterator[None]:
-    with patch.object(Reader, "_armed", lambda self, node, watch: True):
+    with patch.object(StorageReads, "_armed", lambda self, node, watch: True):
         yield
 
 
@@ -188,9 +188,9 @@ def set_watches_forgets_what_came_meanwhile() -> Iterator[None]:
     found="seed 561",
 )
 def a_second_recursive_watch_counts_too_early() -> Iterator[None]:
-    real = Gateway.watch_lastingly
+    real = LastingWatches._watch
 
-    async def watch(self: Gateway, kind: WatchKind, path: str) -> int:
+    async def watch(self: LastingWatches, kind: WatchKind, path: str) -> int:
         before = (kind, path) in self.watches.armed
         async with self._one_by_one(kind, path):
             after = (kind, path) in self.watches.armed
@@ -198,7 +198,7 @@ def a_second_recursive_watch_counts_too_early() -> Iterator[None]:
             return 0
         return await real(self, kind, path)
 
-    with patch.object(gateways.Gateway, "watch_lastingly", watch):
+    with patch.object(LastingWatches, "_watch", watch):
         yield
 
 
@@ -208,10 +208,10 @@ def a_second_recursive_watch_counts_too_early() -> Iterator[None]:
     found="seed 581",
 )
 def events_that_look_alike_are_one() -> Iterator[None]:
-    real = Connection._deliver_each
+    real = Pipeline._deliver_each
 
-    def deliver(self: Connection, events: Any) -> None:
+    def deliver(self: Pipeline, events: Any) -> None:
         real(self, dict.fromkeys(events))
 
-    with patch.object(Connection, "_deliver_each", deliver):
+    with patch.object(Pipeline, "_deliver_each", deliver):
         yield

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.blobs import delete_blobs, list_blobs, list_references
+from faaskeeper.blocks.blobs import delete_blobs, list_blobs
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import delete_reply_queue, list_gateways, send_timer
 from faaskeeper.functions.requests import ask
@@ -29,6 +29,7 @@ from faaskeeper.storage.leftovers import (
 )
 from faaskeeper.storage.loading import batch_get
 from faaskeeper.storage.sessions import GatewayItem, gateway_of
+from faaskeeper.storage.znode_blobs import list_references
 from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode.containers import due, waits_only_for_time
 from faaskeeper.znode.operations import Operation, Reap, UnwatchSubtree

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.functions.environment import service
 from faaskeeper.functions.janitor.janitor import Janitor
 
 MARGIN = 10.0

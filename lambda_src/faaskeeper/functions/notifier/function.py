@@ -1,39 +1,23 @@
-"""Lambda handler of the notifier: sends one hint to many gateways, so that writes need not wait for it."""
+"""Lambda handler of the notifier: sends what writes need not wait for. That is one hint to many gateways, or replies to
+gateways whose queues SQS does not know yet."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Collection
-
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.errors import NotFound
-from faaskeeper.blocks.queues import list_gateways, send_reply
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, run, service
-from faaskeeper.protocol.service import Parts
-from faaskeeper.storage.znodes import EVERYBODY
-
-logger = logging.getLogger(__name__)
+from faaskeeper.blocks.fan_out import notify, reply_to_young
+from faaskeeper.blocks.parts import Parts
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, run
+from faaskeeper.functions.environment import service
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
-    run(notify(aws(), service(), event["message"], event["gateways"], event.get("told", ())))
+    run(send(aws(), service(), event))
 
 
-async def notify(aws: Aws, service: Parts, message: str, gateways: Collection[str], told: Collection[str] = ()) -> None:
-    """Sends ``message`` to the reply queue of each of ``gateways``; with EVERYBODY among them, to all there are but
-    those that were ``told`` already.
-
-    A hint sent twice is harmless, so a failure is left to Lambda's retries of the whole.
-    """
-    receivers = set(gateways) - {EVERYBODY}
-    if EVERYBODY in gateways:
-        receivers |= await list_gateways(aws, service) - frozenset(told)
-    await asyncio.gather(*(_send(aws, service, gateway, message) for gateway in sorted(receivers)))
-
-
-async def _send(aws: Aws, service: Parts, gateway: str, message: str) -> None:
-    try:
-        await send_reply(aws, service, gateway, message)
-    except NotFound:
-        logger.info("gateway %s is gone", gateway)
+async def send(aws: Aws, service: Parts, event: LambdaEvent) -> None:
+    """``event`` has ``replies``, pairs of a gateway and a message, or a ``message``, ``gateways`` and ``told`` as
+    ``notify`` takes them."""
+    if "replies" in event:
+        await reply_to_young(aws, service, event["replies"])
+    else:
+        await notify(aws, service, event["message"], event["gateways"], event.get("told", ()))

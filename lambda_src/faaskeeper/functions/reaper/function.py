@@ -5,7 +5,8 @@ from __future__ import annotations
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.delivery import deliver_timers
 from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.functions.environment import service
 from faaskeeper.functions.reaper.expiry import due
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import decode_timer

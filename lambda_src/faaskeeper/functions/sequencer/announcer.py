@@ -6,21 +6,21 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
 
 from faaskeeper.blocks.attributes import get_set
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AccessDenied, AwsError, NotFound
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.blocks.queues import list_gateways, send_reply
+from faaskeeper.blocks.queues import check_in, list_gateways, send_reply
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply, is_gateway, outcome_size, pack_event
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.commit import Watched
 from faaskeeper.storage.keys import node_key
 from faaskeeper.storage.loading import batch_get
-from faaskeeper.storage.znodes import EVERYBODY
 from faaskeeper.znode.operations import Outcome
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,10 @@ _MAX_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
 _MAX_NAMED = 2000
 """Gateways that the notifier is told by name: its message ends at 256 KB."""
+_MAX_HANDED_OVER_BYTES = 100_000
+"""Of replies that the notifier is given to send; an asynchronous invocation takes 256 KB, escaped quotes included."""
+_BETWEEN_ASKING = 1.0
+"""Seconds."""
 _KEYS_PER_BATCH = 100
 
 
@@ -46,6 +50,7 @@ class Announcer:
         self._aws = aws
         self._service = service
         self._notifier = notifier
+        self._asked = float("-inf")
 
     async def announce(
         self,
@@ -72,7 +77,24 @@ class Announcer:
             for gateway in sorted(by_gateway.keys() | cut.keys())
             for part in _parts(by_gateway.get(gateway, []))
         ]
-        await asyncio.gather(*sending, self._hint(plain, watched, frozenset(by_gateway.keys() | cut.keys())))
+        told = frozenset(by_gateway.keys() | cut.keys())
+        await asyncio.gather(self._reply_all(sending), self._hint(plain, watched, told))
+
+    async def _reply_all(self, sending: Iterable[Awaitable[tuple[str, str] | None]]) -> None:
+        """Of those whose queue is not found the notifier sends the replies, if it is a new queue: writes go on
+        meanwhile. It is asked once a second at most, so that forged requests of gateways that never were cannot start
+        any number of its runs."""
+        unsent = [reply for reply in await asyncio.gather(*sending) if reply is not None]
+        if not unsent:
+            return
+        now = asyncio.get_running_loop().time()
+        if self._notifier is None or now < self._asked + _BETWEEN_ASKING:
+            logger.info("gateways %s are gone, their replies are dropped", sorted({gateway for gateway, _ in unsent}))
+            return
+        self._asked = now
+        room = _MAX_HANDED_OVER_BYTES // len(unsent)
+        replies = [(gateway, await check_in(self._aws, self._service, body, room)) for gateway, body in unsent]
+        await self._ask_notifier({"replies": replies})
 
     async def _hint(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
         """A hint that is lost only delays, until its gateway next looks at the head; writes need not wait for it."""
@@ -95,8 +117,10 @@ class Announcer:
             await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
             return
         # a hint that overtook the reply would pass for all that concerns its gateway
-        known = {"message": encode_reply(message), "gateways": sorted(gateways), "told": sorted(told)}
-        payload = json.dumps(known).encode()
+        await self._ask_notifier({"message": encode_reply(message), "gateways": sorted(gateways), "told": sorted(told)})
+
+    async def _ask_notifier(self, event: dict[str, object]) -> None:
+        payload = json.dumps(event).encode()
         await repeat(
             lambda: self._aws.call(
                 "lambda", "invoke", FunctionName=self._notifier, InvocationType="Event", Payload=payload
@@ -113,18 +137,21 @@ class Announcer:
         found = frozenset[str]().union(*(get_set(items.get(keys[path], {}), name) for path, name in sets))
         return frozenset(id for id in found if id == EVERYBODY or is_gateway(id))
 
-    async def _send(self, gateway: str, message: ReplyMessage) -> None:
+    async def _send(self, gateway: str, message: ReplyMessage) -> tuple[str, str] | None:
+        """The gateway and the message again if its queue is not found."""
         if not gateway:
-            return
+            return None
+        body = encode_reply(message)
         try:
-            await send_reply(self._aws, self._service, gateway, encode_reply(message))
+            await send_reply(self._aws, self._service, gateway, body)
         except NotFound:
-            logger.info("gateway %s is gone, its reply is dropped", gateway)
+            return gateway, body
         except AwsError as error:
             if type(error) is not AwsError and not isinstance(error, AccessDenied):
                 raise
             # no repetition changes it, and one gateway, whatever policy its queue has, must not hold up all others
             logger.exception("gateway %s cannot be reached, its reply is dropped", gateway)
+        return None
 
 
 def _fits(watched: Watched) -> bool:

@@ -9,13 +9,13 @@ from hashlib import sha256
 from itertools import islice
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.blobs import is_data_key
 from faaskeeper.blocks.transactions import Moved, Position
 from faaskeeper.protocol.messages import Principal, Request, outcome_size
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.commit import MAX_TRANSACTION_ITEMS, Plan, blob_of, plan
 from faaskeeper.storage.ledger import Head, Subtrees
 from faaskeeper.storage.loading import MAX_KEYS, Snapshot, Wanted, load
+from faaskeeper.storage.znode_blobs import is_data_key
 from faaskeeper.znode import quotas
 from faaskeeper.znode.acl import Caller, caller_of
 from faaskeeper.znode.apply import MAX_CLOSED, Applied, apply

@@ -7,15 +7,18 @@ import os
 from functools import cache
 
 from faaskeeper.blocks.aws import Aws
+from faaskeeper.blocks.committer import Committer
 from faaskeeper.blocks.delivery import deliver
 from faaskeeper.blocks.errors import NotFound
 from faaskeeper.blocks.queues import send_reply
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run, service
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
 from faaskeeper.blocks.transactions import Position
-from faaskeeper.functions.sequencer.batch import Entry
-from faaskeeper.functions.sequencer.sequencer import Sequencer
+from faaskeeper.functions.environment import service
+from faaskeeper.functions.sequencer.batch import Batch, Entry
+from faaskeeper.functions.sequencer.sequencer import sequencer_committer
 from faaskeeper.protocol.messages import OtherVersion, decode_requests, encode_refusal
 from faaskeeper.protocol.service import Service
+from faaskeeper.storage.ledger import Head
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +30,16 @@ _TIMEOUT = 3.0
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
     seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN
-    run(process_records(aws(_TIMEOUT), service(), _sequencer(), event["Records"], seconds))
+    run(process_records(aws(_TIMEOUT), service(), _committer(), event["Records"], seconds))
 
 
 @cache
-def _sequencer() -> Sequencer:
-    return Sequencer(aws(_TIMEOUT), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None)
+def _committer() -> Committer[Entry, Head, Batch]:
+    return sequencer_committer(aws(_TIMEOUT), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None)
 
 
 async def process_records(
-    aws: Aws, service: Service, sequencer: Sequencer, records: list[LambdaEvent], seconds: float
+    aws: Aws, service: Service, committer: Committer[Entry, Head, Batch], records: list[LambdaEvent], seconds: float
 ) -> None:
     """Sequences the messages of one SQS batch. Raises when they must come again."""
 
@@ -44,11 +47,11 @@ async def process_records(
         try:
             return _entries(record, body)
         except OtherVersion as error:
-            sequencer.metrics.add("Refused")
+            committer.metrics.add("Refused")
             await _refuse(aws, service, record, error)
             return []
 
-    await deliver(aws, service, sequencer, decode, records, seconds)
+    await deliver(aws, service, committer, decode, records, seconds)
 
 
 def _entries(record: LambdaEvent, body: str) -> list[Entry]:

@@ -1,5 +1,6 @@
-"""The sequencer: what the commands of the requests queue are to the znodes, and what else is done for those who sent
-them. Order, and exactly once, are ``committing``'s.
+"""What the requests of the requests queue do to znodes, how that is written, and who is answered.
+
+Their order, and that each is applied once, are ``blocks.committer``'s.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from dataclasses import replace
 from hashlib import sha256
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.committer import Committer, Rejected
+from faaskeeper.blocks.committer import Committer
 from faaskeeper.blocks.errors import TooLarge
+from faaskeeper.blocks.invocation import Invocation, Rejected
+from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.sequencer.announcer import Announcer
 from faaskeeper.functions.sequencer.batch import Batch, Entry, build_batch
@@ -28,7 +31,7 @@ from faaskeeper.storage.journal import (
     step,
     write_journal,
 )
-from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, read_events, read_head, read_subtrees
+from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, head_of, read_events, read_head, read_subtrees
 from faaskeeper.storage.loading import Snapshot
 from faaskeeper.storage.znodes import FIRED, WATCH_CHILD, WATCH_DATA, WATCH_STAY
 from faaskeeper.znode.errors import Code
@@ -43,41 +46,53 @@ _MAX_HEAD_OUTCOME_BYTES = 100_000
 """Of an outcome in the head. A larger one, of a huge multi, is answered once: if that is lost, so is the connection."""
 
 
-class Sequencer(Committer[Entry, Head, Batch]):
+def sequencer_committer(
+    aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None
+) -> Committer[Entry, Head, Batch]:
     """One instance of the sequencer function. ``clock`` gives ms since the epoch, ``notifier`` is a function name."""
+    metrics = Metrics()
+    return Committer(aws, clock, Sequencer(aws, service, clock, notifier, metrics), metrics)
 
-    def __init__(self, aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None) -> None:
-        super().__init__(aws, clock)
+
+class Sequencer:
+    """The state machine of the requests queue (``committer.StateMachine``)."""
+
+    def __init__(
+        self, aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None, metrics: Metrics
+    ) -> None:
+        self._aws = aws
         self._service = service
-        self._announcer = Announcer(aws, service, notifier, self.metrics)
+        self._clock = clock
+        self._metrics = metrics
+        self._announcer = Announcer(aws, service, notifier, metrics)
         self._subtrees = (0, Subtrees())
         self._queue = sha256(service.requests.encode()).hexdigest()[:12]
         self._suspects: frozenset[str] = frozenset()
         """What was taken to be missing by attempts since the last that succeeded."""
 
-    async def _build(self, head: Head, entries: Sequence[Entry]) -> Batch:
+    async def build(self, head: Head, entries: Sequence[Entry]) -> Batch:
         subtrees = await self._of_subtrees(head)
         batch = await build_batch(self._aws, self._service, head, entries, subtrees, self._clock(), self._suspects)
         self._suspects |= batch.assumed
         return batch
 
-    def _refusal(self, head: Head, entry: Entry) -> Batch:
+    def refuse(self, head: Head, entry: Entry) -> Batch:
         """The watermark stays if there is time, as the request would fail again."""
         logger.error("request %d of %s", entry.request.number, entry.gateway)
         return Batch([entry], [Outcome(Code.SYSTEM_ERROR, head.zxid)])
 
-    async def _find_head(self) -> Head | None:
+    async def find_head(self, invocation: Invocation) -> Head | None:
         """Complete by our own commit's success, or by asking DynamoDB."""
         head = await read_head(self._aws, self._service)
         if head is None:
-            await self._found()
-        elif head.journal:
-            await self._carry_on(head)
-        elif await confirm_complete(self._aws, self._service, head):
-            # positions of another queue say nothing about this one's (a restored service)
-            applied = head.applied if head.queue == self._queue else _NOTHING_APPLIED
-            return replace(head, applied=applied)
-        return self._head
+            return await self._found(invocation)
+        if head.journal:
+            return await self._carry_on(invocation, head)
+        return self._own(head) if await confirm_complete(self._aws, self._service, head) else None
+
+    def _own(self, head: Head) -> Head:
+        """Positions of another queue say nothing about this one's (a restored service)."""
+        return head if head.queue == self._queue else replace(head, applied=_NOTHING_APPLIED)
 
     async def _of_subtrees(self, head: Head) -> Subtrees:
         """Read again only when the head says that they changed."""
@@ -85,32 +100,30 @@ class Sequencer(Committer[Entry, Head, Batch]):
             self._subtrees = (head.subtrees_epoch, await read_subtrees(self._aws, self._service))
         return self._subtrees[1]
 
-    async def _found(self) -> None:
+    async def _found(self, invocation: Invocation) -> Head | None:
         """The first transaction of a service: the tree as a fresh ensemble has it."""
         state = State(dict.fromkeys(GENESIS))
         for path, node in GENESIS.items():
             state.put(path, node)
         first = plan(self._service, state, Snapshot(), (), Subtrees(), 0, 0)
         head = Head(0, 0, tuple(first.keys), _NOTHING_APPLIED, queue=self._queue)
-        await self._write(transaction(self._service, first, None, head), head)
+        return head if await invocation.transact(transaction(self._service, first, None, head)) else None
 
-    async def _commit(self, head: Head, batch: Batch) -> bool:
-        """Makes the batch true and answers it. False if another transaction came first, or may have."""
+    async def commit(self, invocation: Invocation, head: Head, batch: Batch) -> Head | None:
         answers = [
             (entry.gateway, entry.request.number, outcome)
             for entry, outcome in zip(batch.entries, batch.outcomes, strict=True)
         ]
-        if batch.plan is None and self._late:
+        if batch.plan is None and invocation.late:
             batch = replace(batch, plan=Plan(), zxid=head.zxid + 1)
         if batch.plan is None:
             # what was checked must be the present: another instance may have gone on since, and even when the head
             # still looks the same, what was loaded may be of a transaction that was just becoming visible
             if not await confirm_complete(self._aws, self._service, head, ()):
-                self._head = None
-                return False
+                return None
             self._count(batch)
             await self._announcer.announce(head.zxid, head.zxid, answers, Watched(), detached_at=head.detached_at)
-            return True
+            return head
         following = Head(
             batch.zxid,
             head.zxid,
@@ -123,23 +136,27 @@ class Sequencer(Committer[Entry, Head, Batch]):
             sessions=head.sessions + batch.sessions,
             queue=self._queue,
         )
-        if not batch.plan.storable:
-            raise Rejected("an item would be larger than DynamoDB takes, or two things in one")
-        if batch.plan.fits:
-            written = await self._write(transaction(self._service, batch.plan, head, following), following)
-        else:
-            written = await self._write_in_steps(batch.plan, head, following)
-        if not written:
-            return False
+        written = await self._write(invocation, batch.plan, head, following)
+        if written is None:
+            return None
         self._count(batch)
-        self.metrics.set("Sessions", following.sessions)
+        self._metrics.set("Sessions", following.sessions)
         await self._announcer.announce(
             batch.zxid, head.zxid, answers, batch.plan.watched, batch.detached, detached_at=following.detached_at
         )
-        return True
+        return written
 
-    async def _write_in_steps(self, planned: Plan, previous: Head, head: Head) -> bool:
-        """A transaction too large for one TransactWriteItems. False if it was not begun."""
+    async def _write(self, invocation: Invocation, planned: Plan, previous: Head, head: Head) -> Head | None:
+        """The head that follows. None if another transaction came first, or may have. Raises Rejected."""
+        if not planned.storable:
+            raise Rejected("an item would be larger than DynamoDB takes, or two things in one")
+        if not planned.fits:
+            return await self._write_in_steps(invocation, planned, previous, head)
+        written = await invocation.transact(transaction(self._service, planned, previous, head))
+        return head if written else None
+
+    async def _write_in_steps(self, invocation: Invocation, planned: Plan, previous: Head, head: Head) -> Head | None:
+        """A transaction too large for one TransactWriteItems. None if it was not begun."""
         journal = journal_of(journal_key(self._service, head.zxid), planned, head)
         # once its first step is done there is no way back
         if item_size(journal.head) > MAX_ITEM_BYTES:
@@ -148,55 +165,51 @@ class Sequencer(Committer[Entry, Head, Batch]):
             await write_journal(self._aws, self._service, journal)
         except TooLarge as error:
             raise Rejected(f"its journal is too large: {error}") from error
-        begun = replace(previous, journal=journal.key)
-        if not await self._write(opening(self._service, planned, previous, journal), begun):
-            return False
-        if not await self._steps(journal, 0):
-            await self._complete_head()
-        return True
+        if not await invocation.transact(opening(self._service, planned, previous, journal)):
+            return None
+        finished = await self._steps(invocation, journal, 0)
+        return finished or await invocation.until_found(lambda: self.find_head(invocation))
 
-    async def _carry_on(self, head: Head) -> bool:
-        """Finishes the journal that another instance began."""
+    async def _carry_on(self, invocation: Invocation, head: Head) -> Head | None:
+        """Finishes the journal that another instance began. None if it did not get through."""
         journal = await read_journal(self._aws, self._service, head.journal)
         before = journal.steps[head.journal_step - 1][0] if head.journal_step else ()
         if not await confirm_complete(self._aws, self._service, head, before):
-            return False
+            return None
         logger.warning("journal %s is carried on from step %d", journal.key, head.journal_step)
         try:
-            return await self._steps(journal, head.journal_step)
+            return await self._steps(invocation, journal, head.journal_step)
         except Rejected:
             if head.journal_step:
                 raise
-            return False  # it was abandoned: whoever builds it again will refuse it
+            return None  # it was abandoned: whoever builds it again will refuse it
 
-    async def _steps(self, journal: Journal, first: int) -> bool:
+    async def _steps(self, invocation: Invocation, journal: Journal, first: int) -> Head | None:
+        """The head that the last step sets. None if another instance was faster with one of them, or may have been."""
         for index in range(first, len(journal.steps)):
             if index > first:
-                self._mind_the_time()
+                invocation.mind_the_time()
             try:
-                written = await self._write(step(self._service, journal, index), None)
+                written = await invocation.transact(step(self._service, journal, index))
             except Rejected:
                 if index == 0:
                     # nothing of it is done
-                    await self._write([abandoning(self._service, journal)], None)
+                    await invocation.transact([abandoning(self._service, journal)])
                 raise
             if not written:
-                return False
-        head = await read_head(self._aws, self._service)
-        # whoever was faster may have gone on to later transactions
-        self._head = head if head and not head.journal and head.attributes() == journal.head else None
-        return True
+                return None
+        return self._own(head_of(journal.head))
 
     def _count(self, batch: Batch) -> None:
         self._suspects = frozenset()
-        self.metrics.add("Operations", len(batch.entries))
+        self._metrics.add("Operations", len(batch.entries))
         failed = sum(outcome.code is not Code.OK for outcome in batch.outcomes)
         if failed:
-            self.metrics.add("FailedOperations", failed)
+            self._metrics.add("FailedOperations", failed)
         if batch.expired:
-            self.metrics.add("ExpiredSessions", batch.expired)
+            self._metrics.add("ExpiredSessions", batch.expired)
 
-    async def _answer_again(self, head: Head, covered: Sequence[Entry]) -> None:
+    async def answer_again(self, head: Head, covered: Sequence[Entry]) -> None:
         """Covered requests were applied by an instance that may have died before it answered."""
         again = {(entry.gateway, entry.request.number) for entry in covered}
         answers = [answer for answer in head.outcomes if answer[:2] in again]

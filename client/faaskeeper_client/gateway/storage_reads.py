@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import read_blob
 from faaskeeper.blocks.errors import NotFound, Unavailable
+from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.retry import delay
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.znodes import (
-    EVERYBODY,
     Listing,
     NodeItem,
     read_children,
@@ -20,6 +20,7 @@ from faaskeeper.storage.znodes import (
     read_value,
     register_watch,
 )
+from faaskeeper.znode import paths
 from faaskeeper.znode.model import Blob, Stored
 from faaskeeper_client.gateway.watches import Watches, WatchKind
 
@@ -35,18 +36,22 @@ class NodeData:
     data: bytes | None
 
 
-class Reader:
+class StorageReads:
     """Strongly consistent reads. With ``watch``, the gateway is in that watch set of the node in the very state that
     is returned: any later change fires."""
 
-    def __init__(self, aws: Aws, service: Service, gateway: str, watches: Watches) -> None:
+    def __init__(self, aws: Aws, service: Service, gateway_id: str, watches: Watches) -> None:
         self._aws = aws
         self._service = service
-        self._gateway = gateway
+        self._gateway_id = gateway_id
         self._watches = watches
 
     async def node(self, path: str, watch: WatchKind | None = None) -> NodeItem:
-        """One request, two if the watch set was thought to name this gateway and does not."""
+        """One request, two if the watch set was thought to name this gateway and does not; none for a path that no
+        node can have. "" is the root."""
+        path = path or "/"
+        if not paths.is_valid(path):
+            return NodeItem(path, {})
         if watch is None:
             return await read_node(self._aws, self._service, path)
         if (watch, path) in self._watches.armed:
@@ -94,13 +99,13 @@ class Reader:
         return None
 
     def _armed(self, node: NodeItem, watch: WatchKind) -> bool:
-        if node.watchers(watch.value) & {self._gateway, EVERYBODY}:
+        if node.watchers(watch.value) & {self._gateway_id, EVERYBODY}:
             return True
         self._watches.armed.discard((watch, node.path))
         return False
 
     async def _register(self, path: str, watch: WatchKind) -> NodeItem:
-        node = await register_watch(self._aws, self._service, path, watch.value, self._gateway)
+        node = await register_watch(self._aws, self._service, path, watch.value, self._gateway_id)
         self._watches.arm(watch, path)
         return node
 
