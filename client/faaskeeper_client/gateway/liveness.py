@@ -161,9 +161,9 @@ class Liveness:
         async with self._lock:
             self._number += 1
             self._timeout = ENDED
-            item = await beat(self._aws, self._service, self._gateway, self._number, ENDED)
+            item = await beat(self._aws, self._service, self._gateway_id, self._number, ENDED)
             if item is not None:
-                timer = GatewayTimer(self._gateway, item.beat, item.timer)
+                timer = GatewayTimer(self._gateway_id, item.beat, item.timer)
                 await send_timer(self._aws, self._service, encode_timer(timer), 0)
 
     async def run(self) -> None:
