@@ -17,8 +17,8 @@ from kazoo.exceptions import NodeExistsError
 
 from bench.meter import Count
 from bench.stage import Stage, stage
-from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.functions.reaper.expiry import due
+from faaskeeper.functions.metrics import FunctionMetrics
+from faaskeeper.functions.reaper.expiry import check_timer
 from faaskeeper.protocol.timers import GatewayTimer
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.liveness import RELAXED_TIMEOUT
@@ -110,7 +110,9 @@ async def _connection(on: Stage) -> None:
     await gateway.stop()
     await on.idle.wait()
     for beat, timer in ((1, 0), (2, 1)):
-        await due(reaper, on.service, GatewayTimer(gateway.life.id, beat, timer), RELAXED_TIMEOUT, Metrics())
+        await check_timer(
+            reaper, on.service, GatewayTimer(gateway.life.id, beat, timer), RELAXED_TIMEOUT, FunctionMetrics()
+        )
     sequencer = on.sequencer.count - before
     write_units = sum(count.write_units for count in (gateways.count, sequencer, reaper.count))
     read_units = sum(count.read_units for count in (gateways.count, sequencer, reaper.count))

@@ -6,12 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from bench.meter import Meter
 from faaskeeper.blocks.aws import Aws, BotoAws
-from faaskeeper.blocks.errors import AwsError
-from faaskeeper.blocks.invocation import Stalled
 from faaskeeper.blocks.runtime import milliseconds
 from faaskeeper.functions.sequencer.function import process_records
 from faaskeeper.functions.sequencer.sequencer import sequencer_committer
@@ -22,6 +19,7 @@ from faaskeeper_client.gateway.server import Server
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.cloud import CloudSession
 from tests.dynamodb_local import dynamodb_local
+from tests.event_source import EventSource, Record
 
 _ACCOUNT = "000000000000"
 _SECONDS = 60.0
@@ -105,39 +103,11 @@ async def _resources(rest: Aws, tables: Aws, cloud: EmbeddedCloud) -> Service:
 async def _run(queue: Aws, meter: Meter, service: Service, messages: list[int], idle: asyncio.Event) -> None:
     """What Lambda's event source mapping does: batches of up to ten."""
     sequencer = sequencer_committer(meter, service, milliseconds)
-    while True:
-        response = await queue.call(
-            "sqs",
-            "receive_message",
-            QueueUrl=service.requests,
-            MaxNumberOfMessages=10,
-            WaitTimeSeconds=20,
-            AttributeNames=["All"],
-        )
-        received: list[dict[str, Any]] = response.get("Messages", [])
-        if not received:
-            continue
-        records = [
-            {
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message["Attributes"],
-            }
-            for message in received
-        ]
+
+    async def invoke(records: list[Record]) -> None:
         messages.append(len(records))
         idle.clear()
-        try:
-            await process_records(meter, service, sequencer, records, _SECONDS)
-        except (Stalled, AwsError):
-            continue  # the messages come again, as they do after a failed invocation
+        await process_records(meter, service, sequencer, records, _SECONDS)
         idle.set()
-        await queue.call(
-            "sqs",
-            "delete_message_batch",
-            QueueUrl=service.requests,
-            Entries=[
-                {"Id": str(index), "ReceiptHandle": record["receiptHandle"]} for index, record in enumerate(records)
-            ],
-        )
+
+    await EventSource(queue, service.requests).run(invoke)

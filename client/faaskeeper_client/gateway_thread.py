@@ -8,15 +8,18 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.protocol.service import Service
 from faaskeeper_client.addresses import Address
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
+
+if TYPE_CHECKING:
+    from faaskeeper_client.http.options import HttpOptions
 
 LOOPBACK = "127.0.0.1"
 ANY_PORT = Address(LOOPBACK, 0)
@@ -32,33 +35,53 @@ async def serve(
     ready: Callable[[Address], object],
     stop: asyncio.Event,
     tls: ssl.SSLContext | None = None,
+    http: HttpOptions | None = None,
+    http_ready: Callable[[Address], object] = lambda _: None,
 ) -> None:
     """A gateway for ZooKeeper clients, until ``stop``. ``ready`` is told where they connect to; port 0 of ``listen``
-    takes a free one. With ``tls`` they must speak that.
+    takes a free one. With ``tls`` they must speak that. ``http`` asks for an HTTP port too, of which ``http_ready`` is
+    told first; it takes the extra ``faaskeeper[http]``.
 
     At the end its clients are dropped. Their sessions live on until their timeout. Raises AwsError, OSError, and
     IncompatibleVersion, also later, when the service is upgraded.
     """
-    gateway = Gateway(aws, service)
-    server = Server(gateway)
-    await gateway.start()
-    try:
+    async with AsyncExitStack() as stack:
+        # closed transports end in the loop's next round
+        stack.push_async_callback(asyncio.sleep, 0)
+        if http is None:
+            gateway = Gateway(aws, service)
+            await _start(gateway, stack)
+        else:
+            from faaskeeper_client.http.gateway_view import LocalGateway
+            from faaskeeper_client.http.port import HttpPort
+            from faaskeeper_client.http.usage import CountedAws
+
+            counted = CountedAws(aws)
+            gateway = Gateway(counted, service)
+            await _start(gateway, stack)
+            port = HttpPort(LocalGateway(gateway), counted.usage, http)
+            stack.push_async_callback(port.stop)
+            http_ready(await port.start())
+        server = Server(gateway)
+        stack.callback(server.close)
         ready(Address(*await server.listen(listen.host, listen.port, tls)))
         await gateway.live_until(stop)
-    finally:
-        server.close()
-        await gateway.stop()
-        # closed transports end in the loop's next round
-        await asyncio.sleep(0)
+
+
+async def _start(gateway: Gateway, stack: AsyncExitStack) -> None:
+    await gateway.start()
+    stack.push_async_callback(gateway.stop)
 
 
 class GatewayThread:
     """``serve`` in a thread with an event loop of its own, which does not keep the program from ending."""
 
-    def __init__(self, aws: Aws, service: Service, listen: Address = ANY_PORT) -> None:
+    def __init__(self, aws: Aws, service: Service, listen: Address = ANY_PORT, http: HttpOptions | None = None) -> None:
         self._aws = aws
         self._service = service
         self._listen = listen
+        self._http = http
+        self._http_address: Future[Address] = Future()
         self._address: Future[Address] = Future()
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,6 +96,12 @@ class GatewayThread:
     @property
     def address(self) -> Address:
         return self._address.result()
+
+    @property
+    def http_address(self) -> Address:
+        """Of its HTTP port, once it serves, if it was asked for one."""
+        assert self._http is not None
+        return self._http_address.result()
 
     @property
     def hosts(self) -> str:
@@ -114,4 +143,12 @@ class GatewayThread:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        await serve(self._aws, self._service, self._listen, self._address.set_result, self._stop)
+        await serve(
+            self._aws,
+            self._service,
+            self._listen,
+            self._address.set_result,
+            self._stop,
+            http=self._http,
+            http_ready=self._http_address.set_result,
+        )

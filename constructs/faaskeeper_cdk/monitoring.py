@@ -20,7 +20,8 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from faaskeeper import page
-from faaskeeper.blocks.metrics import DIMENSION, NAMESPACE, Metrics
+from faaskeeper.blocks.metrics import DIMENSION, NAMESPACE
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk.functions import Functions
 from faaskeeper_cdk.queues import Queues
@@ -52,9 +53,9 @@ class ServiceMetrics:
     functions: Functions
 
     def metric(self, name: str, statistic: str = _SUM) -> cloudwatch.Metric:
-        """One of the functions' own, by its name in ``faaskeeper.blocks.metrics``. Raises InvalidMetric."""
-        if name not in Metrics.UNITS:
-            raise InvalidMetric(f"{name!r}: one of {', '.join(Metrics.UNITS)}")
+        """One of the functions' own, by its name in ``faaskeeper.functions.metrics``. Raises InvalidMetric."""
+        if name not in FunctionMetrics.UNITS:
+            raise InvalidMetric(f"{name!r}: one of {', '.join(FunctionMetrics.UNITS)}")
         return cloudwatch.Metric(
             namespace=NAMESPACE,
             metric_name=name,

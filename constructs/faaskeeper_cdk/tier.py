@@ -22,14 +22,14 @@ _RANGES: Mapping[str, tuple[int, int | None, str]] = {
     "sequencer_memory": _MEMORY,
     "worker_memory": _MEMORY,
     "sequencer_timeout": (
-        round(2 * sequencer.MARGIN),
+        round(2 * sequencer.MARGIN_SECONDS),
         LONGEST_TIMEOUT,
-        f"seconds of a Lambda function, and an attempt ends {sequencer.MARGIN:.0f} s before",
+        f"seconds of a Lambda function, and an attempt ends {sequencer.MARGIN_SECONDS:.0f} s before",
     ),
     "worker_timeout": (
-        round(2 * janitor.MARGIN),
+        round(2 * janitor.MARGIN_SECONDS),
         LONGEST_TIMEOUT,
-        f"seconds of a Lambda function, and the janitor begins nothing in the last {janitor.MARGIN:.0f}",
+        f"seconds of a Lambda function, and the janitor begins nothing in the last {janitor.MARGIN_SECONDS:.0f}",
     ),
     "requests_visibility": (1, 43_200, "seconds (SQS, VisibilityTimeout)"),
     "janitor_interval_minutes": (1, None, "minutes (EventBridge, rate expressions)"),

@@ -98,7 +98,7 @@ def fails(plan: Plan) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="torture", description=__doc__)
+    parser = argparse.ArgumentParser(prog="schedules", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many schedules")
     parser.add_argument("--base", type=int, help="the first seed; at random if not given")
     parser.add_argument("--jobs", type=int, default=2, help="processes")

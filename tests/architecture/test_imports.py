@@ -26,15 +26,21 @@ MAY_IMPORT = {
     "faaskeeper_client.wire": "faaskeeper.znode",
     "faaskeeper_client.gateway": f"faaskeeper {CORE} faaskeeper_client.wire",
     "faaskeeper_client.discovery": "faaskeeper.protocol faaskeeper.blocks",
-    "faaskeeper_client.gateway_thread": f"{CORE} faaskeeper_client.gateway faaskeeper_client.addresses",
+    "faaskeeper_client.http": (
+        "faaskeeper.znode faaskeeper.storage faaskeeper.blocks "
+        "faaskeeper_client.gateway faaskeeper_client.wire faaskeeper_client.addresses faaskeeper_client.prices"
+    ),
+    "faaskeeper_client.gateway_thread": (
+        f"{CORE} faaskeeper_client.gateway faaskeeper_client.http faaskeeper_client.addresses"
+    ),
     "faaskeeper_client.kazoo_client": (
         "faaskeeper.blocks faaskeeper_client.addresses faaskeeper_client.discovery faaskeeper_client.gateway_thread"
     ),
-    "faaskeeper_client.local": "faaskeeper.protocol faaskeeper_cdk",
+    "faaskeeper_client.local": "faaskeeper.protocol faaskeeper_cdk faaskeeper_client.prices",
     "faaskeeper_client.demo": "faaskeeper.blocks faaskeeper_client.gateway_thread faaskeeper_client.local",
     "faaskeeper_client.cli": (
         f"faaskeeper {CORE} faaskeeper_client.addresses faaskeeper_client.discovery faaskeeper_client.gateway_thread "
-        "faaskeeper_client.local faaskeeper_client.wire"
+        "faaskeeper_client.http faaskeeper_client.local faaskeeper_client.prices faaskeeper_client.wire"
     ),
     "faaskeeper_simulator": "",
     "faaskeeper_simulator.cloud": "faaskeeper.blocks",

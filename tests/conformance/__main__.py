@@ -6,17 +6,22 @@ import argparse
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from faaskeeper.blocks.aws import BotoAws
 from faaskeeper_client.addresses import Address
+from faaskeeper_client.gateway_thread import GatewayThread
+from faaskeeper_client.http.options import HttpOptions
 from faaskeeper_client.local import EmbeddedCloud
+from tests.conformance.admin import admin
+from tests.conformance.admin_oracle import zookeeper_with_admin
 from tests.conformance.dialogues import dialogues
 from tests.conformance.judges import JudgeFailed, Verdict, fuzz, kazoo, probe
-from tests.conformance.servers import NO_JANITOR, SUPER_DIGEST, NoOracle, Spread, gateways, zookeeper
+from tests.conformance.servers import LOOPBACK, NO_JANITOR, SUPER_DIGEST, NoOracle, Spread, gateways, zookeeper
 
 _FUZZERS_AT_ONCE = 2
 
@@ -59,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             each = -(-options.operations // options.seeds)
             hear(f"fuzzer, two gateways, seeds {seeds[0]} to {seeds[-1]}", lambda: _fuzz_all(oracle, both, seeds, each))
             hear("dialogues, two gateways", lambda: dialogues(oracle, both, number=options.dialogues))
+            hear("AdminServer's commands, a gateway of its own", lambda: _admin(cloud))
         hear("kazoo's suite, two gateways", lambda: kazoo(both, logs))
     heard = [verdict for verdict in verdicts if verdict is not None]
     _print(heard)
@@ -79,6 +85,26 @@ def _fuzz_all(oracle: Address, endpoint: Address, seeds: range, operations: int)
         (),
         time.monotonic() - began,
     )
+
+
+def _admin(cloud: EmbeddedCloud) -> Verdict:
+    """A service of its own: sessions of other judges would show."""
+    account = "100000000001"
+    service = cloud.deploy("admin", account=account, **NO_JANITOR)
+    with closing(BotoAws(session=cloud.session(account))) as aws, _admin_oracle() as oracle:
+        http = HttpOptions(Address(LOOPBACK, 0))
+        with GatewayThread(aws, service, http=http) as gateway:
+            return admin(oracle, (gateway.address, gateway.http_address))
+
+
+@contextmanager
+def _admin_oracle() -> Iterator[tuple[Address, Address]]:
+    """Raises JudgeFailed."""
+    try:
+        with zookeeper_with_admin() as oracle:
+            yield oracle
+    except NoOracle as error:
+        raise JudgeFailed(error) from error
 
 
 def _print(verdicts: list[Verdict]) -> None:

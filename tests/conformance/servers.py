@@ -53,15 +53,15 @@ def gateways(cloud: EmbeddedCloud, service: Service, account: str, number: int) 
 @contextmanager
 def zookeeper() -> Generator[Address]:
     """A ZooKeeper 3.9.5 with an empty tree, installed at first use. Raises NoOracle."""
-    _install()
-    address = Address(LOOPBACK, _free_port())
+    install()
+    address = Address(LOOPBACK, free_port())
     name = f"conformance-{address.port}"
     _zookeeper("start", name, str(address.port), "3.9", seconds=_LONGEST_START)
     try:
         yield address
     finally:
         _zookeeper("stop", name, seconds=_LONGEST_START)
-        shutil.rmtree(_home() / name, ignore_errors=True)
+        shutil.rmtree(oracle_home() / name, ignore_errors=True)
 
 
 class Spread:
@@ -122,7 +122,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def _install() -> None:
+def install() -> None:
+    """The jars, at first use. Raises NoOracle."""
     if shutil.which("java") is None:
         raise NoOracle("no Java to run ZooKeeper with: install a Java 17 runtime")
     with locked(cache_directory() / "zookeeper"):
@@ -131,7 +132,7 @@ def _install() -> None:
 
 def _zookeeper(*arguments: str, seconds: float) -> None:
     # output goes to a file: the server inherits it, and a pipe would stay open as long as it runs
-    home = _home()
+    home = oracle_home()
     home.mkdir(parents=True, exist_ok=True)
     log = home / f"{'-'.join(arguments[:2])}.log"
     try:
@@ -149,12 +150,12 @@ def _zookeeper(*arguments: str, seconds: float) -> None:
     log.unlink()
 
 
-def _home() -> Path:
+def oracle_home() -> Path:
     """Outside the clone's own environment: the download is large, and the same for all."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zookeeper-oracle")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

@@ -37,9 +37,9 @@ from faaskeeper.storage.znodes import Listing, NodeItem, read_children, read_nod
 from faaskeeper.znode import quotas
 from faaskeeper.znode.model import OPEN_ACL, Data, Event, Session, Znode
 from faaskeeper.znode.operations import Create, CreateSession, Operation, Outcome
+from tests.event_source import EventSource, Record
 
 T = TypeVar("T")
-Record = dict[str, Any]
 
 SECONDS = 30.0
 """What an invocation gets."""
@@ -84,6 +84,7 @@ class Stage:
     def __init__(self, aws: BotoAws, service: Service) -> None:
         self.aws = aws
         self.service = service
+        self.requests = EventSource(aws, service.requests)
         self.time = 0
         """ms that the sequencer's clock is ahead of ours."""
         self._numbers = itertools.count(1)
@@ -153,42 +154,14 @@ class Stage:
             MessageDeduplicationId=uuid4().hex,
         )
 
-    async def receive(self, most: int = 10, wait: int = 0) -> list[Record]:
-        """What Lambda would hand to the function: nothing else of the group comes until these are deleted or back."""
-        response = await self.aws.call(
-            "sqs",
-            "receive_message",
-            QueueUrl=self.service.requests,
-            MaxNumberOfMessages=most,
-            WaitTimeSeconds=wait,
-            MessageSystemAttributeNames=["All"],
-        )
-        return [
-            {
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message["Attributes"],
-            }
-            for message in response.get("Messages", [])
-        ]
+    async def receive(self, most: int = 10) -> list[Record]:
+        return await self.requests.receive(most)
 
     async def bring_back(self, records: Sequence[Record]) -> None:
-        """Their visibility timeout ends."""
-        for record in records:
-            await self.aws.call(
-                "sqs",
-                "change_message_visibility",
-                QueueUrl=self.service.requests,
-                ReceiptHandle=record["receiptHandle"],
-                VisibilityTimeout=0,
-            )
+        await self.requests.bring_back(records)
 
     async def delete(self, records: Sequence[Record]) -> None:
-        for record in records:
-            await self.aws.call(
-                "sqs", "delete_message", QueueUrl=self.service.requests, ReceiptHandle=record["receiptHandle"]
-            )
+        await self.requests.delete(records)
 
     def sequencer(self, aws: Aws | None = None, notifier: str | None = None) -> Instance:
         return Instance(self, aws or self.aws, notifier)

@@ -14,11 +14,11 @@ from faaskeeper.blocks.blobs import write_blob
 from faaskeeper.blocks.errors import AccessDenied
 from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.primitives import TimedLock
-from faaskeeper.blocks.queues import list_gateways
+from faaskeeper.blocks.queues import list_receivers
 from faaskeeper.functions.janitor import janitor
-from faaskeeper.functions.janitor.chores import MARKERS_PER_STEP
+from faaskeeper.functions.janitor.chores import CANDIDATES_PER_STEP
 from faaskeeper.functions.janitor.janitor import Janitor
-from faaskeeper.storage.keys import due_key, head_key, janitor_key, node_key, session_key
+from faaskeeper.storage.keys import candidate_key, head_key, janitor_key, node_key, session_key
 from faaskeeper.storage.ledger import raise_floor, read_head
 from faaskeeper.storage.sessions import beat, read_gateway
 from faaskeeper.storage.znode_blobs import data_key
@@ -81,7 +81,7 @@ async def exists(world: World, path: str) -> bool:
     return (await read_node(world.aws, world.service, path)).znode is not None
 
 
-async def markers(world: World) -> int:
+async def candidates(world: World) -> int:
     return len(await world.items("ledger", "due"))
 
 
@@ -96,14 +96,14 @@ class TestContainers:
             await world.clean()
             assert not await exists(world, "/locks")
             await world.clean()
-            assert await markers(world) == 0
+            assert await candidates(world) == 0
 
         run(work())
 
     def test_one_that_never_had_a_child_stays(self, world: World) -> None:
         async def work() -> None:
             await world.commit(create("/locks", flags=CONTAINER))
-            assert await markers(world) == 0
+            assert await candidates(world) == 0
             await world.hourly(3)
             assert await exists(world, "/locks")
 
@@ -116,7 +116,7 @@ class TestContainers:
             await world.clean()
             assert await exists(world, "/locks/b")
             await world.clean()
-            assert await markers(world) == 0
+            assert await candidates(world) == 0
             await world.commit(Delete("/locks/b"))
             await world.clean()
             assert not await exists(world, "/locks")
@@ -131,7 +131,7 @@ class TestContainers:
             async def happens() -> None:
                 await world.commit(Delete("/locks/b"))
 
-            # it saw a container with a child, so it takes out the marker: but not the one that came since
+            # it saw a container with a child, so it takes out the candidate: but not the one that came since
             await world.clean(Between(world.aws, "batch_get_item", happens))
             assert await exists(world, "/locks")
             await world.clean()
@@ -171,16 +171,16 @@ class TestContainers:
         run(work())
 
     def test_more_than_one_look_takes(self, world: World) -> None:
-        names = [f"/c{index}" for index in range(MARKERS_PER_STEP + 20)]
+        names = [f"/c{index}" for index in range(CANDIDATES_PER_STEP + 20)]
 
         async def work() -> None:
             for name in names:
                 await world.send(create(name, flags=CONTAINER), create(f"{name}/x"), Delete(f"{name}/x"))
             await world.sequence()
-            assert await markers(world) == len(names)
+            assert await candidates(world) == len(names)
             await world.clean()
             await world.clean()
-            assert await markers(world) == 0
+            assert await candidates(world) == 0
             assert (await read_node(world.aws, world.service, "/")).znode.children == 1  # type: ignore[union-attr]
 
         run(work())
@@ -204,11 +204,11 @@ class TestTtl:
             await world.commit(create("/ttl", flags=TTL, ttl=5 * MINUTE))
             world.now += 4 * MINUTE
             await world.commit(SetData("/ttl", b"alive"))
-            assert await markers(world) == 1
+            assert await candidates(world) == 1
             world.now += 4 * MINUTE
             await world.clean()
             assert await exists(world, "/ttl")
-            assert await markers(world) == 1
+            assert await candidates(world) == 1
             world.now += 2 * MINUTE
             await world.clean()
             assert not await exists(world, "/ttl")
@@ -247,7 +247,7 @@ class TestTtl:
             for _ in range(3):
                 world.now += DAY + MINUTE
                 await world.clean()
-                assert await markers(world) == 1
+                assert await candidates(world) == 1
                 assert await exists(world, "/years")
 
         run(work())
@@ -273,14 +273,14 @@ def test_a_marker_that_is_visible_before_its_znode_waits(world: World) -> None:
     async def work() -> None:
         head = await read_head(world.aws, world.service)
         assert head is not None
-        marker = due_key(0, "/locks").attributes | {"zxid": number(head.zxid + 1)}
-        await world.aws.call("dynamodb", "put_item", TableName=world.service.ledger, Item=marker)
+        candidate = candidate_key(0, "/locks").attributes | {"zxid": number(head.zxid + 1)}
+        await world.aws.call("dynamodb", "put_item", TableName=world.service.ledger, Item=candidate)
         await world.clean()
-        assert await markers(world) == 1
+        assert await candidates(world) == 1
         await world.commit(create("/locks", flags=CONTAINER), create("/locks/a"), Delete("/locks/a"))
         await world.hourly(2)
         assert not await exists(world, "/locks")
-        assert await markers(world) == 0
+        assert await candidates(world) == 0
 
     run(work())
 
@@ -289,7 +289,7 @@ def test_nothing_is_paid_where_there_are_no_such_znodes(world: World) -> None:
     async def work() -> None:
         await world.hourly(1)
         await world.commit(create("/plain"), create("/plain/child"), Delete("/plain/child"))
-        assert await markers(world) == 0
+        assert await candidates(world) == 0
         head = await read_head(world.aws, world.service)
         assert head is not None
         assert {key.table for key in head.keys} == {"znodes"}
@@ -415,7 +415,7 @@ class TestLeftovers:
     def test_a_table_of_many_pages_is_gone_through_by_many_runs(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(janitor, "_PAUSE", 0)
+        monkeypatch.setattr(janitor, "_PAUSE_SECONDS", 0)
 
         async def work() -> None:
             for index in range(8):
@@ -589,12 +589,12 @@ class TestGateways:
             assert await world.timers(wait=5) == 1  # its session's
             assert not await exists(world, "/mine")
             assert not await world.item(session_key(2))
-            assert "lost" in await list_gateways(world.aws, world.service)
+            assert "lost" in await list_receivers(world.aws, world.service)
 
             await world.hourly(1)
             await world.timers(wait=5)
             assert await read_gateway(world.aws, world.service, "lost") is None
-            assert await list_gateways(world.aws, world.service) == {"home"}
+            assert await list_receivers(world.aws, world.service) == {"home"}
             assert await world.items("ledger", "subtree") == []
             assert not (await read_node(world.aws, world.service, "/")).watchers(WATCH_CHILD)
 
@@ -631,16 +631,16 @@ class TestGateways:
         async def work() -> None:
             await world.aws.call("sqs", "create_queue", QueueName=f"{world.service.reply_prefix}starting")
             await world.clean()
-            assert await list_gateways(world.aws, world.service) == {"home", "starting"}
+            assert await list_receivers(world.aws, world.service) == {"home", "starting"}
             await world.hourly(2)
-            assert await list_gateways(world.aws, world.service) == {"home"}
+            assert await list_receivers(world.aws, world.service) == {"home"}
 
         run(work())
 
 
 class TestRuns:
     def test_one_janitor_works_at_a_time(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(janitor, "PATIENCE", 0.2)
+        monkeypatch.setattr(janitor, "PATIENCE_SECONDS", 0.2)
 
         async def work() -> None:
             await world.commit(create("/a", flags=CONTAINER), create("/a/b"), Delete("/a/b"))
@@ -654,7 +654,7 @@ class TestRuns:
         run(work())
 
     def test_a_dead_janitor_is_outlived_within_a_run(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(janitor, "PATIENCE", 3.0)
+        monkeypatch.setattr(janitor, "PATIENCE_SECONDS", 3.0)
 
         async def work() -> None:
             await world.commit(create("/a", flags=CONTAINER), create("/a/b"), Delete("/a/b"))
@@ -694,7 +694,7 @@ class TestRuns:
             assert not await world.item(node_key("/a"))
             await world.aws.call("sqs", "create_queue", QueueName=f"{world.service.reply_prefix}gone")
             await world.clean()  # takes up what had failed, though the hour has not passed
-            assert await list_gateways(world.aws, world.service) == {"home"}
+            assert await list_receivers(world.aws, world.service) == {"home"}
 
         run(work())
 

@@ -13,7 +13,7 @@ import pytest
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.blobs import blob_key, write_blob
-from faaskeeper.blocks.queues import list_gateways
+from faaskeeper.blocks.queues import list_receivers
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import node_key
 from faaskeeper.storage.znodes import WATCH_CHILD, WATCH_DATA, read_node, register_watch
@@ -131,7 +131,7 @@ def test_the_janitor_may_do_all_it_does(strict: tuple[EmbeddedCloud, Service]) -
         assert not watched.watchers(WATCH_CHILD) | watched.watchers("fired_data")
         assert await world.items("ledger", "subtree") == []
         assert len(await world.items("ledger", "due")) == 1
-        assert await list_gateways(world.aws, service) == {"home"}
+        assert await list_receivers(world.aws, service) == {"home"}
         assert "Contents" not in await world.aws.call("s3", "list_objects_v2", Bucket=service.blobs)
 
     run(work())

@@ -56,7 +56,7 @@ def test_a_session_with_more_than_an_invocation_gets_through(aws: BotoAws, monke
 
     async def scenario() -> None:
         for module in (applying, batching):
-            monkeypatch.setattr(module, "MAX_CLOSED", 70)
+            monkeypatch.setattr(module, "MAX_CLOSED_ZNODES", 70)
         stage = await Stage.create(aws)
         client, other = await with_ephemerals(stage), await stage.client()
         before = await stage.head()
@@ -257,8 +257,8 @@ def test_a_session_whose_ephemerals_are_many_bytes(aws: BotoAws, monkeypatch: py
     """They go part by part: the journal of all would be too large."""
 
     async def scenario() -> None:
-        monkeypatch.setattr(applying, "_MAX_CLOSED_BYTES", 500)
-        monkeypatch.setattr(batching, "_MAX_LOADED", 40)
+        monkeypatch.setattr(applying, "_MAX_CLOSED_CHARACTERS", 500)
+        monkeypatch.setattr(batching, "_MAX_LOADED_ZNODES", 40)
         stage = await Stage.create(aws)
         client, other = await with_ephemerals(stage), await stage.client()
         before = await stage.head()

@@ -20,10 +20,10 @@ from faaskeeper.blocks.aws import MAX_OBJECT_BYTES, BotoAws
 from faaskeeper.blocks.blobs import blob_key
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.blocks.fan_out import EVERYBODY
-from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import send_request
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
-from faaskeeper.functions.requests import ask
+from faaskeeper.functions.requests import send_to_sequencer
 from faaskeeper.protocol.messages import (
     MAX_CREDENTIALS,
     MAX_REQUESTS,
@@ -44,14 +44,15 @@ from faaskeeper.znode.operations import (
     Check,
     CloseSession,
     Delete,
+    DeleteContainer,
     ExpireSession,
     ListChildren,
     Multi,
     Operation,
-    Reap,
     SetData,
     WatchSubtree,
 )
+from tests.event_source import EventSource
 
 from .stage import Client, Counting, Gateway, Stage, create, quota, run
 
@@ -195,10 +196,7 @@ def record(timer: str, waited: int) -> dict[str, Any]:
 
 
 async def timers(stage: Stage) -> list[str]:
-    response = await stage.aws.call(
-        "sqs", "receive_message", QueueUrl=stage.service.timers, MaxNumberOfMessages=10, WaitTimeSeconds=1
-    )
-    return [message["Body"] for message in response.get("Messages", [])]
+    return [record["body"] for record in await EventSource(stage.aws, stage.service.timers).receive(wait=1)]
 
 
 @pytest.mark.parametrize("forged", LIVES)
@@ -219,7 +217,7 @@ def test_a_gateway_whose_beat_is_forged(aws: BotoAws, forged: str) -> None:
             record(encode_timer(GatewayTimer(client.gateway.id, seen.beat, seen.timer)), 3_600_000),
             record(encode_timer(GatewayTimer(other.gateway.id, 1, 0)), 3_600_000),
         ]
-        assert await look_at(aws, stage.service, due, Metrics()) == []
+        assert await look_at(aws, stage.service, due, FunctionMetrics()) == []
         for client_ in (client, other):
             gateway = await read_gateway(aws, stage.service, client_.gateway.id)
             assert gateway is not None
@@ -270,7 +268,7 @@ def test_timers_that_are_none(aws: BotoAws) -> None:
         client = await stage.client()
         poison = [record(body, 0) for body in TIMERS]
         good = record(encode_timer(GatewayTimer(client.gateway.id, 1, 0)), 3_600_000)
-        failed = await look_at(aws, stage.service, [*poison[:6], good, *poison[6:]], Metrics())
+        failed = await look_at(aws, stage.service, [*poison[:6], good, *poison[6:]], FunctionMetrics())
         assert [each["itemIdentifier"] for each in failed] == [each["messageId"] for each in poison]
         gateway = await read_gateway(aws, stage.service, client.gateway.id)
         assert gateway is not None
@@ -289,7 +287,7 @@ def test_timers_before_their_time(aws: BotoAws) -> None:
             record(encode_timer(GatewayTimer(client.gateway.id, 1, 0)), 599_000),
             record(encode_timer(SessionTimer(client.session, 1)), 3_600_000),
         ]
-        assert await look_at(aws, stage.service, early, Metrics()) == []
+        assert await look_at(aws, stage.service, early, FunctionMetrics()) == []
         gateway = await read_gateway(aws, stage.service, client.gateway.id)
         assert gateway is not None
         assert gateway.alive
@@ -308,7 +306,7 @@ def test_a_session_in_the_list_of_another_gateway(aws: BotoAws) -> None:
         key = {"id": f"gateway#{forger.id}", "part": f"session#{victim.session:016x}"}
         await write(aws, stage.service.sessions, key, beat=number(1))
         due = [record(encode_timer(GatewayTimer(forger.id, 1, 0)), 3_600_000)]
-        assert await look_at(aws, stage.service, due, Metrics()) == []
+        assert await look_at(aws, stage.service, due, FunctionMetrics()) == []
         assert not [body for body in await timers(stage) if isinstance(decode_timer(body), SessionTimer)]
 
     run(scenario())
@@ -350,8 +348,8 @@ def test_containers_with_names_as_long_as_they_can_be(aws: BotoAws) -> None:
 
     async def scenario() -> None:
         stage = await Stage.create(aws)
-        reaped = [(0, Reap(f"/{number}" + "ÿ" * 150_000, 1, 1, 1)) for number in range(10)]
-        await ask(aws, stage.service, reaped)
+        reaped = [(0, DeleteContainer(f"/{number}" + "ÿ" * 150_000, 1, 1, 1)) for number in range(10)]
+        await send_to_sequencer(aws, stage.service, reaped)
         await stage.drain()
         assert await stage.quarantined() == []
 
@@ -430,7 +428,11 @@ def test_more_credentials_than_a_connection_has(aws: BotoAws, credentials: tuple
 
 @pytest.mark.parametrize(
     "forged",
-    [Multi(tuple(Delete(f"/{index}") for index in range(20_000))), Reap("/container", 1, 1, 1), ListChildren("/")],
+    [
+        Multi(tuple(Delete(f"/{index}") for index in range(20_000))),
+        DeleteContainer("/container", 1, 1, 1),
+        ListChildren("/"),
+    ],
     ids=lambda operation: type(operation).__name__,
 )
 def test_what_no_multi_has_inside(aws: BotoAws, monkeypatch: pytest.MonkeyPatch, forged: Operation) -> None:
@@ -443,7 +445,11 @@ def test_what_no_multi_has_inside(aws: BotoAws, monkeypatch: pytest.MonkeyPatch,
         await stage.do(client, create("/container", flags=4), create("/container/x"), Delete("/container/x"))
         node = await stage.node("/container")
         assert node is not None
-        inside = Reap("/container", node.czxid, node.mzxid, node.pzxid) if isinstance(forged, Reap) else forged
+        inside = (
+            DeleteContainer("/container", node.czxid, node.mzxid, node.pzxid)
+            if isinstance(forged, DeleteContainer)
+            else forged
+        )
         await stage.send(client.gateway, (client, Multi((inside,))))  # type: ignore[arg-type]
         (number_,) = await stage.send(client.gateway, (client, create("/x")))
         await by_a_client(stage)
@@ -462,7 +468,7 @@ FORGERIES: list[Operation] = [
     AttachSession(10_000),
     CloseSession(),
     ExpireSession(1),
-    Reap("/x", 1, 1, 1),
+    DeleteContainer("/x", 1, 1, 1),
 ]
 
 

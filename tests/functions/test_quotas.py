@@ -79,7 +79,7 @@ def test_a_write_below_a_quota_takes_one_item_more(aws: BotoAws) -> None:
 
 def test_too_much_to_count(aws: BotoAws, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes must not stand still for long, so such a quota is refused."""
-    monkeypatch.setattr(loading, "_MAX_COUNTED", 213)
+    monkeypatch.setattr(loading, "_MAX_COUNTED_ZNODES", 213)
 
     async def scenario() -> None:
         stage = await Stage.create(aws)

@@ -11,11 +11,11 @@ import pytest
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.blobs import blob_key, write_blob
-from faaskeeper.blocks.committer import Unfinished
 from faaskeeper.blocks.errors import AccessDenied, AwsError, CancellationReason, Throttled, TransactionCancelled
 from faaskeeper.blocks.fan_out import EVERYBODY, notify
+from faaskeeper.blocks.invocation import Unfinished
 from faaskeeper.blocks.queues import reply_queue_url
-from faaskeeper.functions.sequencer.batch import MAX_OPERATIONS, OLDEST_REQUEST
+from faaskeeper.functions.sequencer.batch import MAX_OPERATIONS, MAX_REQUEST_AGE_MS
 from faaskeeper.protocol.messages import Principal, Request, RequestMessage, decode_reply, encode_requests
 from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion
 from faaskeeper.storage.keys import child_key, head_key
@@ -318,11 +318,11 @@ class TestTime:
         async def scenario() -> None:
             stage = await Stage.create(aws)
             client = await stage.client()
-            stage.time = OLDEST_REQUEST + 1000
+            stage.time = MAX_REQUEST_AGE_MS + 1000
             (outcome,) = await stage.do(client, create("/a"))
             assert outcome.code is Code.OPERATION_TIMEOUT
             assert await stage.node("/a") is None
-            stage.time = OLDEST_REQUEST - 60_000
+            stage.time = MAX_REQUEST_AGE_MS - 60_000
             (outcome,) = await stage.do(client, create("/a"))
             assert outcome.code is Code.OK
 

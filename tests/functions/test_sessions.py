@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from faaskeeper.blocks.aws import BotoAws, Response
-from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.protocol.messages import Principal
 from faaskeeper.protocol.service import PROTOCOL_VERSION
@@ -59,7 +59,7 @@ def test_a_timer_that_is_none_does_not_bring_back_the_others(aws: BotoAws) -> No
             "stale": encode_timer(GatewayTimer("gone", 1, 1)),
         }
         records = [{"messageId": id, "body": body, "attributes": times} for id, body in bodies.items()]
-        failed = await look_at(aws, stage.service, records, Metrics())
+        failed = await look_at(aws, stage.service, records, FunctionMetrics())
         assert [each["itemIdentifier"] for each in failed] == ["text", "types"]
 
     run(scenario())

@@ -6,14 +6,14 @@ import asyncio
 import itertools
 from collections.abc import Awaitable
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from faaskeeper.blocks.attributes import Item
 from faaskeeper.blocks.aws import Aws, BotoAws
-from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import reply_queue_name, send_request
 from faaskeeper.blocks.runtime import milliseconds
 from faaskeeper.functions.janitor.janitor import Janitor
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.sequencer.function import process_records
 from faaskeeper.functions.sequencer.sequencer import sequencer_committer
@@ -24,6 +24,7 @@ from faaskeeper.storage.sessions import beat
 from faaskeeper.znode.model import OPEN_ACL, Data
 from faaskeeper.znode.operations import Create, CreateSession, Operation
 from faaskeeper_client.local.cloud import CloudSession
+from tests.event_source import EventSource, Record
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class World:
         self.service = service or create_storage(session, "world")
         self.now = milliseconds()
         self._sequencer = sequencer_committer(self.aws, self.service, lambda: self.now)
-        self.reaper_metrics = Metrics()
+        self.reaper_metrics = FunctionMetrics()
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
@@ -85,34 +86,23 @@ class World:
 
     async def drop_requests(self) -> None:
         """As if they were lost: no sequencer comes to them."""
-        while await self._receive(self.service.requests, 0):
+        while await self._take(self.service.requests):
             pass
 
     async def sequence(self, aws: Aws | None = None) -> None:
         """Lets the sequencer do what is in the queue."""
         sequencer = sequencer_committer(aws, self.service, lambda: self.now) if aws else self._sequencer
-        while messages := await self._receive(self.service.requests, 0):
-            records: list[dict[str, Any]] = [
-                {
-                    "messageId": message["MessageId"],
-                    "receiptHandle": message["ReceiptHandle"],
-                    "body": message["Body"],
-                    "attributes": message["Attributes"] | {"SentTimestamp": str(self.now)},
-                }
-                for message in messages
-            ]
+        while records := await self._take(self.service.requests):
+            for record in records:
+                record["attributes"]["SentTimestamp"] = str(self.now)
             await process_records(aws or self.aws, self.service, sequencer, records, 30)
 
     async def timers(self, wait: int) -> int:
         """Gives the reaper the timers that come due within ``wait`` seconds; how many there were."""
-        messages = await self._receive(self.service.timers, wait)
-        records = [
-            {"messageId": each["MessageId"], "body": each["Body"], "attributes": each["Attributes"]}
-            for each in messages
-        ]
+        records = await self._take(self.service.timers, wait)
         assert await look_at(self.aws, self.service, records, self.reaper_metrics) == []
         await self.sequence()
-        return len(messages)
+        return len(records)
 
     async def item(self, key: Key) -> Item:
         response = await self.aws.call(
@@ -126,19 +116,11 @@ class World:
         name = KEY_NAMES[table][0]
         return [item for item in found["Items"] if partition is None or item[name]["S"] == partition]
 
-    async def _receive(self, url: str, wait: int) -> list[dict[str, Any]]:
-        response = await self.aws.call(
-            "sqs",
-            "receive_message",
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            WaitTimeSeconds=wait,
-            AttributeNames=["All"],
-        )
-        messages: list[dict[str, Any]] = response.get("Messages", [])
-        for message in messages:
-            await self.aws.call("sqs", "delete_message", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return messages
+    async def _take(self, url: str, wait: int = 0) -> list[Record]:
+        source = EventSource(self.aws, url)
+        records = await source.receive(wait=wait)
+        await source.delete(records)
+        return records
 
 
 def create(path: str, data: Data = b"", flags: int = 0, ttl: int | None = None) -> Create:

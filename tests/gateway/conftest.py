@@ -11,6 +11,6 @@ from faaskeeper_client.local import EmbeddedCloud
 @pytest.fixture(scope="session")
 def aws(cloud: EmbeddedCloud, new_account: Callable[[], str]) -> Iterator[BotoAws]:
     """One account for all: each test has tables and queues of its own names, and clients are dear to make."""
-    aws = BotoAws(session=cloud.session(new_account()), threads=64)
+    aws = BotoAws(session=cloud.session(new_account()), most=64)
     yield aws
     aws.close()

@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 
 from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.clock import boot_time
-from faaskeeper.blocks.errors import AwsError
-from faaskeeper.blocks.invocation import Stalled
-from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
+from tests.event_source import EventSource, Record
 from tests.functions.stage import Stage
 
 from .wire import PATIENCE, Zk
@@ -85,13 +84,14 @@ class Tap:
 
 
 class Served:
-    """A gateway on a port of its own."""
+    """A gateway on a port of its own. ``around`` may put something between the gateway and its Aws."""
 
-    def __init__(self, aws: Aws, stage: Stage) -> None:
+    def __init__(self, aws: Aws, stage: Stage, around: Callable[[Aws], Aws] = lambda aws: aws) -> None:
         self.tap = Tap(aws)
+        self.aws = around(self.tap)
         self.ahead = 0.0
         """Seconds by which the gateway's clock is ahead."""
-        self.gateway = Gateway(self.tap, stage.service, clock=lambda: boot_time() + self.ahead)
+        self.gateway = Gateway(self.aws, stage.service, clock=lambda: boot_time() + self.ahead)
         self._server = Server(self.gateway)
         self._killed = False
         self.port = 0
@@ -138,44 +138,21 @@ class Ensemble:
         """While it is clear, the sequencer takes nothing more."""
         self.sequencing.set()
 
-    async def gateway(self) -> Served:
-        served = await Served(self.stage.aws, self.stage).start()
+    async def gateway(self, around: Callable[[Aws], Aws] = lambda aws: aws) -> Served:
+        served = await Served(self.stage.aws, self.stage, around).start()
         self.gateways.append(served)
         return served
 
     async def run_sequencer(self) -> None:
-        instance = self.stage.sequencer(self.tap)
-        while True:
-            await self.sequencing.wait()
-            records = await self.stage.receive(wait=1)
-            if records:
-                try:
-                    await instance.invoke(records)
-                except (AwsError, Stalled):
-                    continue  # the function has made them visible again
-                await self.stage.delete(records)
+        await self.stage.requests.run(self.stage.sequencer(self.tap).invoke, gate=self.sequencing)
 
     async def run_reaper(self) -> None:
         aws, service = self.stage.aws, self.stage.service
-        while True:
-            response = await aws.call(
-                "sqs",
-                "receive_message",
-                QueueUrl=service.timers,
-                MaxNumberOfMessages=10,
-                WaitTimeSeconds=1,
-                MessageSystemAttributeNames=["All"],
-            )
-            for message in response.get("Messages", []):
-                record = {
-                    "messageId": message["MessageId"],
-                    "body": message["Body"],
-                    "attributes": message["Attributes"],
-                }
-                if not await look_at(aws, service, [record], Metrics()):
-                    await aws.call(
-                        "sqs", "delete_message", QueueUrl=service.timers, ReceiptHandle=message["ReceiptHandle"]
-                    )
+
+        async def look(records: list[Record]) -> list[Record]:
+            return await look_at(aws, service, records, FunctionMetrics())
+
+        await EventSource(aws, service.timers).run(look)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from faaskeeper.blocks.aws import BotoAws, Response
 from faaskeeper.blocks.blobs import blob_key
 from faaskeeper.blocks.errors import AccessDenied, NotFound, Unavailable
 from faaskeeper.blocks.primitives.heartbeat import DEAD
-from faaskeeper.blocks.queues import list_gateways, reply_queue_url
+from faaskeeper.blocks.queues import list_receivers, reply_queue_url
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply
 from faaskeeper.storage.sessions import read_gateway, read_session
 from faaskeeper_client.gateway import missed_outcomes
@@ -450,7 +450,7 @@ def test_a_gateway_that_cannot_begin_leaves_no_queue(aws: BotoAws) -> None:
             with pytest.raises(AccessDenied):
                 await served.start()
             assert served.tap.calls["create_queue"] == 1
-            assert await list_gateways(aws, whole.stage.service) == set()
+            assert await list_receivers(aws, whole.stage.service) == set()
 
     run(scenario())
 

@@ -1,12 +1,10 @@
-"""What a session sees, and in which order: Z2 to Z4 through the protocol."""
+"""What a session sees, and in which order: Z2 to Z4, where a dialogue (dialogues/) cannot say it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from typing import Any
-
-import pytest
 
 from faaskeeper.blocks.aws import BotoAws, Response
 from faaskeeper.blocks.errors import CancellationReason, TransactionCancelled, Unavailable
@@ -17,11 +15,8 @@ from .ensemble import Ensemble, Served, ensemble, eventually, run, true
 from .wire import (
     ALL_CHILDREN_NUMBER,
     CHANGED,
-    CHILDREN,
     CREATE,
-    CREATED,
     DELETE,
-    DELETED,
     EXISTS,
     GET,
     LIST,
@@ -29,11 +24,9 @@ from .wire import (
     NO_NODE,
     NODE_EXISTS,
     OK,
-    PATIENCE,
     SET,
     SYNC,
     SYSTEM_ERROR,
-    Event,
     Reply,
     Zk,
     creation,
@@ -56,124 +49,6 @@ def mute(served: Served) -> None:
 
 
 class TestEvents:
-    def test_an_event_comes_before_what_happened_later(self, aws: BotoAws) -> None:
-        """Also when nobody tells the gateway of it: it finds out by what it reads."""
-
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                watcher, writer = await one.connect(), await two.connect()
-                await writer.create("/x")
-                await writer.create("/p")
-                assert (await watcher.get("/x", watch=True)).error == OK
-                assert (await watcher.children("/p", watch=True)).names == []
-                assert (await watcher.exists("/y", watch=True)).error == NO_NODE
-                mute(one)
-                await writer.set("/x", b"1")
-                await writer.create("/y")
-                await writer.create("/p/c")
-                await writer.create("/last")
-                assert (await watcher.exists("/last")).error == OK
-                kinds = [(e.kind, e.path) if isinstance(e, Event) else e.error for e in watcher.log[-4:]]
-                assert kinds == [(CHANGED, "/x"), (CREATED, "/y"), (CHILDREN, "/p"), OK]
-                zxids = [entry.zxid for entry in watcher.log]
-                assert zxids == sorted(zxids)
-
-        run(scenario())
-
-    def test_an_event_comes_before_the_reply_to_the_write_that_caused_it(self, aws: BotoAws) -> None:
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                zk = await (await whole.gateway()).connect()
-                await zk.create("/x")
-                for kind, op, body in (
-                    (CHANGED, SET, setting("/x", b"1")),
-                    (DELETED, DELETE, string("/x") + (-1).to_bytes(4, signed=True)),
-                    (CREATED, CREATE, creation("/x")),
-                ):
-                    await zk.exists("/x", watch=True)
-                    reply = await zk.call(op, body)
-                    event = zk.log[-2]
-                    assert isinstance(event, Event)
-                    assert (event.kind, event.zxid) == (kind, reply.zxid)
-
-        run(scenario())
-
-    def test_a_hint_that_is_lost_only_delays(self, aws: BotoAws) -> None:
-        """A third of the shortest session timeout."""
-
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                watcher, writer = await one.connect(lasts=4000), await two.connect()
-                await writer.create("/x")
-                await watcher.get("/x", watch=True)
-                mute(one)
-                await writer.set("/x", b"1")
-                await watcher.event(CHANGED, "/x")
-
-        run(scenario())
-
-    def test_one_change_is_one_event(self, aws: BotoAws) -> None:
-        """However often, and through whichever request, the client asked for it."""
-
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                watcher, writer = await one.connect(), await two.connect()
-                await writer.create("/x")
-                for _ in range(3):
-                    await watcher.get("/x", watch=True)
-                    await watcher.exists("/x", watch=True)
-                await writer.set("/x", b"1")
-                await watcher.event(CHANGED, "/x")
-                await writer.set("/x", b"2")
-                assert (await watcher.sync()).error == OK
-                assert len(watcher.events) == 1
-                await watcher.get("/x", watch=True)
-                await watcher.children("/x", watch=True)
-                await writer.delete("/x")
-                await watcher.event(DELETED, "/x")
-                await watcher.sync()
-                assert len(watcher.events) == 2
-
-        run(scenario())
-
-    @pytest.mark.parametrize("held", ["update_item", "get_item", "query"])
-    def test_a_change_while_a_watch_is_set(self, aws: BotoAws, held: str) -> None:
-        """The client learns of every change behind the state that it is shown."""
-
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                watcher, writer = await one.connect(), await two.connect()
-                # above the inline limit: the watch is set by one request, and the data read by another
-                await writer.create("/x", b"0" * 2000)
-                reading_, go_on = asyncio.Event(), asyncio.Event()
-
-                async def hold(operation: str, parameters: dict[str, Any]) -> None:
-                    if operation == held and parameters["TableName"] == whole.stage.service.znodes:
-                        reading_.set()
-                        await go_on.wait()
-
-                one.tap.after = hold
-                future = watcher.send(GET, reading("/x", watch=True))
-                if held != "query":
-                    await asyncio.wait_for(reading_.wait(), PATIENCE)
-                await writer.set("/x", b"1" * 2000)
-                go_on.set()
-                reply = await patiently(future)
-                assert reply.data in (b"0" * 2000, b"1" * 2000)
-                assert reply.stat.length == 2000
-                if reply.data == b"0" * 2000:
-                    await watcher.event(CHANGED, "/x")
-                await writer.set("/x", b"2" * 2000)
-                await watcher.event(CHANGED, "/x")
-                await watcher.sync()
-                assert len(watcher.events) == 1
-
-        run(scenario())
-
     def test_a_hint_that_overtakes_the_gateway_s_own_look(self, aws: BotoAws) -> None:
         """What it set out to look for has been told meanwhile: nothing is left to be asked for."""
 
@@ -235,67 +110,6 @@ class TestEvents:
                 zxids = [entry.zxid for entry in watcher.log]
                 assert zxids == sorted(zxids)
                 assert len(watcher.events) >= 5
-
-        run(scenario())
-
-    def test_news_of_several_watches_come_in_order(self, aws: BotoAws) -> None:
-        """What happened while they were set again."""
-
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                writer = await two.connect()
-                paths = [f"/n{index}" for index in range(6)]
-                for path in paths:
-                    await writer.create(path)
-                watcher = await one.connect()
-                registered, go_on = asyncio.Event(), asyncio.Event()
-                left = len(paths)
-
-                async def hold(operation: str, parameters: dict[str, Any]) -> None:
-                    nonlocal left
-                    if operation == "update_item" and parameters["TableName"] == whole.stage.service.znodes:
-                        left -= 1
-                        if left == 0:
-                            registered.set()
-                        await go_on.wait()
-
-                one.tap.after = hold
-                seen = (await watcher.sync()).zxid
-                setting_ = asyncio.create_task(watcher.set_watches(seen, data=tuple(paths)))
-                await asyncio.wait_for(registered.wait(), PATIENCE)
-                for path in reversed(paths):
-                    await writer.set(path, b"1")
-                go_on.set()
-                await setting_
-                await watcher.until(lambda: len(watcher.events) == len(paths))
-                assert [event.path for event in watcher.events] == paths[::-1]
-
-        run(scenario())
-
-    def test_subtrees_across_gateways(self, aws: BotoAws) -> None:
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                watcher, writer = await one.connect(), await two.connect()
-                await writer.create("/a")
-                await watcher.add_watch("/a", recursive=True)
-                await watcher.add_watch("/a", recursive=False)
-                await writer.create("/a/b")
-                await writer.create("/a/b/c")
-                await writer.set("/a/b/c", b"1")
-                await writer.delete("/a/b/c")
-                await writer.set("/a", b"1")
-                await writer.create("/elsewhere")
-                assert (await watcher.exists("/elsewhere")).error == OK
-                assert [(event.kind, event.path) for event in watcher.events] == [
-                    (CREATED, "/a/b"),
-                    (CHILDREN, "/a"),
-                    (CREATED, "/a/b/c"),
-                    (CHANGED, "/a/b/c"),
-                    (DELETED, "/a/b/c"),
-                    (CHANGED, "/a"),
-                ]
 
         run(scenario())
 
@@ -484,113 +298,6 @@ class TestMessages:
                 zxids = [entry.zxid for entry in zk.log]
                 assert zxids == sorted(zxids)
                 assert len(zk.events) == 20
-
-        run(scenario())
-
-
-class TestMoving:
-    def test_nothing_older_is_seen_through_another_gateway(self, aws: BotoAws) -> None:
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                zk = await one.connect()
-                await zk.create("/x")
-                # the second knows nothing of what follows
-                for number in range(10):
-                    await zk.set("/x", str(number).encode())
-                    seen = zk.log[-1].zxid
-                    zk = await zk.resume((two if number % 2 == 0 else one).port)
-                    reply = await zk.get("/x")
-                    assert reply.data == str(number).encode()
-                    assert reply.zxid >= seen
-
-        run(scenario())
-
-    def test_who_has_seen_the_future_is_turned_away(self, aws: BotoAws) -> None:
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                served = await whole.gateway()
-                zk = await served.connect()
-                await zk.create("/x")
-                seen = zk.log[-1].zxid
-                with pytest.raises(ConnectionError, match="closed without an answer"):
-                    await zk.resume(served.port, seen=seen + 100)
-                assert (await (await zk.resume(served.port, seen=seen)).exists("/x")).error == OK
-
-        run(scenario())
-
-    def test_the_connection_that_a_session_left_is_closed(self, aws: BotoAws) -> None:
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                first = await one.connect()
-                second = await first.resume(one.port)
-                await first.until_closed()
-                third = await second.resume(two.port)
-                await second.until_closed()
-                assert (await third.create("/x")).error == OK
-
-        run(scenario())
-
-    def test_a_write_through_a_connection_that_the_session_left(self, aws: BotoAws) -> None:
-        """The notice of that has not come yet: the write is refused, and the connection ends."""
-
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                old = await one.connect()
-                notice = asyncio.Event()
-
-                def keep_back(operation: str, response: Response) -> Response:
-                    messages = response.get("Messages", [])
-                    if operation == "receive_message" and messages and not notice.is_set():
-                        notice.set()
-                        return {**response, "Messages": []}
-                    return response
-
-                one.tap.answer = keep_back
-                new = await old.resume(two.port)
-                await asyncio.wait_for(notice.wait(), PATIENCE)
-                assert not old.is_closed
-                with pytest.raises(ConnectionError):
-                    await old.create("/old")
-                assert (await new.create("/new")).error == OK
-                assert (await new.exists("/old")).error == NO_NODE
-
-        run(scenario())
-
-    def test_watches_that_fired_while_the_client_was_away(self, aws: BotoAws) -> None:
-        async def scenario() -> None:
-            async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
-                zk, writer = await one.connect(), await two.connect()
-                for path in ("/changed", "/deleted", "/same", "/parent"):
-                    await writer.create(path)
-                await zk.sync()
-                seen = zk.log[-1].zxid
-                await zk.hang_up()
-                await writer.set("/changed", b"1")
-                await writer.delete("/deleted")
-                await writer.create("/created")
-                await writer.create("/parent/child")
-                back = await zk.resume(two.port)
-                await back.set_watches(
-                    seen,
-                    data=("/changed", "/deleted", "/same"),
-                    exist=("/created", "/missing"),
-                    child=("/parent", "/same"),
-                )
-                assert isinstance(back.log[-1], Reply)
-                assert {(event.kind, event.path) for event in back.events} == {
-                    (CHANGED, "/changed"),
-                    (DELETED, "/deleted"),
-                    (CREATED, "/created"),
-                    (CHILDREN, "/parent"),
-                }
-                await writer.set("/same", b"1")
-                await back.event(CHANGED, "/same")
-                await writer.create("/missing")
-                await back.event(CREATED, "/missing")
 
         run(scenario())
 

@@ -18,7 +18,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct, IConstruct
 
-from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk import CoordinationService, Tier
 from faaskeeper_cdk.monitoring import ServiceMetrics
@@ -193,5 +193,5 @@ def test_each_metric_of_the_functions_has_a_method() -> None:
     methods = [getattr(service, name) for name, _ in inspect.getmembers(ServiceMetrics) if name.startswith("metric_")]
     assert all(method.__doc__ for method in methods)
     metrics = [method() for method in methods]
-    own = {metric.metric_name for metric in metrics if isinstance(metric, cloudwatch.Metric)} & set(Metrics.UNITS)
-    assert own == set(Metrics.UNITS)
+    own = set(FunctionMetrics.UNITS)
+    assert {metric.metric_name for metric in metrics if isinstance(metric, cloudwatch.Metric)} & own == own

@@ -11,7 +11,7 @@ import pytest
 from aws_cdk import Stack
 from aws_cdk import aws_sns as sns
 
-from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper_cdk import CoordinationService, InvalidMetric, Tier
 
 from .conftest import ROOT
@@ -78,7 +78,7 @@ class TestAlarms:
             "FailedTimers",
         }
         for metric, dimensions in own:
-            assert metric in Metrics.UNITS
+            assert metric in FunctionMetrics.UNITS
             assert dimensions == {"Service": "tests"}
 
     def test_each_watches_what_its_name_says(self, template: Templates, tier: str) -> None:
@@ -178,7 +178,7 @@ def emitted() -> set[str]:
 
 
 def test_what_is_named_is_emitted_and_the_reverse() -> None:
-    assert emitted() == set(Metrics.UNITS)
+    assert emitted() == set(FunctionMetrics.UNITS)
 
 
 def dashboard(template: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:

@@ -436,13 +436,13 @@ class TestHeartbeat:
             heart, timers = Heartbeat(aws, TABLE, key), Timers()
             assert await heart.beat(1, 5000)
             assert await heart.beat(2, 5000)
-            assert await heart.due(1, 0, 5000, timers.arm) is None
+            assert await heart.check(1, 0, 5000, timers.arm) is None
             assert timers.armed == [(2, 1, 5.0)]
-            ended = await heart.due(2, 1, 5000, timers.arm)
+            ended = await heart.check(2, 1, 5000, timers.arm)
             assert ended is not None
             assert ended.alive
             assert await heart.beat(3, 5000) is None
-            again = await heart.due(2, 1, 5000, timers.arm)
+            again = await heart.check(2, 1, 5000, timers.arm)
             assert again is not None
             assert not again.alive
             await heart.forget_dead()
@@ -455,7 +455,7 @@ class TestHeartbeat:
         async def work() -> None:
             heart, timers = Heartbeat(aws, TABLE, key), Timers()
             assert await heart.beat(1, 5000)
-            assert await heart.due(1, 0, 4999, timers.arm) is None
+            assert await heart.check(1, 0, 4999, timers.arm) is None
             assert timers.armed == [(1, 1, 5.0)]
             assert await heart.beat(2, 5000)
 
@@ -468,7 +468,7 @@ class TestHeartbeat:
             assert await heart.beat(1, 5000)
             assert await heart.beat(2, 5000)
             for _ in range(3):
-                assert await heart.due(1, 0, 5000, timers.arm) is None
+                assert await heart.check(1, 0, 5000, timers.arm) is None
             assert timers.armed == [(2, 1, 5.0)]
             assert losing.lost > 0
 
@@ -483,13 +483,13 @@ class TestHeartbeat:
             async def arm(beat: int, timer: int, seconds: float) -> None:
                 await timers.arm(beat, timer, seconds)
                 assert await heart.beat(3, 5000)
-                assert await heart.due(beat, timer, 5000, timers.arm) is None
+                assert await heart.check(beat, timer, 5000, timers.arm) is None
 
             assert await heart.beat(1, 5000)
             assert await heart.beat(2, 5000)
-            assert await heart.due(1, 0, 5000, arm) is None
+            assert await heart.check(1, 0, 5000, arm) is None
             assert timers.armed == [(2, 1, 5.0), (3, 2, 5.0)]
-            ended = await heart.due(3, 2, 5000, timers.arm)
+            ended = await heart.check(3, 2, 5000, timers.arm)
             assert ended is not None
             assert ended.timer == 2
 
@@ -506,9 +506,9 @@ class TestHeartbeat:
                 assert await heart.beat(2, 5000)
 
             assert await heart.beat(1, 600_000)
-            assert await heart.due(1, 0, 5000, arm) is None
+            assert await heart.check(1, 0, 5000, arm) is None
             assert timers.armed == [(1, 1, 600.0), (2, 1, 5.0)]
-            assert await heart.due(2, 1, 5000, timers.arm) is not None
+            assert await heart.check(2, 1, 5000, timers.arm) is not None
 
         run(work())
 
@@ -517,7 +517,7 @@ class TestHeartbeat:
             heart, timers = Heartbeat(aws, TABLE, key), Timers()
             for number_ in range(3):
                 assert await heart.beat(number_ + 1, -1)
-                assert await heart.due(number_, number_, 5000, timers.arm) is None
+                assert await heart.check(number_, number_, 5000, timers.arm) is None
             assert timers.armed == [(1, 1, 0.0), (2, 2, 0.0), (3, 3, 0.0)]
 
         run(work())
@@ -542,8 +542,8 @@ def test_each_operation_costs_what_it_says(aws: BotoAws, new_key: Callable[[], K
         heart, timers = Heartbeat(metered, TABLE, new_key()), Timers()
         return {
             "beat": await cost(heart.beat(1, 5000)),
-            "go on": await cost(heart.due(0, 0, 5000, timers.arm)),
-            "end": await cost(heart.due(1, 1, 5000, timers.arm)),
+            "go on": await cost(heart.check(0, 0, 5000, timers.arm)),
+            "end": await cost(heart.check(1, 1, 5000, timers.arm)),
             "take": await cost(counter.take(1000)),
             "add": await cost(counter.add(1)),
             "count": await cost(counter.read()),

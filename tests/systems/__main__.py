@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 from tests.foreign import NotHere, Wrong
 from tests.systems.celery import celery
-from tests.systems.patroni import patroni
+from tests.systems.patroni import patroni, patroni_moves
 from tests.systems.stage import Stage, stage
 from tests.systems.suites import taskflow, tooz
 
-SYSTEMS: Sequence[Callable[[Stage], str]] = (patroni, tooz, taskflow, celery)
+SYSTEMS: Sequence[Callable[[Stage], str]] = (patroni, patroni_moves, tooz, taskflow, celery)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from tests.foreign import Wrong, need
+from tests.foreign import Wrong, need, run
 from tests.systems.stage import Stage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "patroni"
@@ -44,8 +45,39 @@ def patroni(stage: Stage) -> str:
     need(shutil.which("patroni") is not None, "apt-get install patroni python3-kazoo")
     need(Path("/usr/lib/python3/dist-packages/kazoo").exists(), "apt-get install python3-kazoo")
     assert server is not None
-    with _cluster(stage, server) as cluster:
+    with _cluster(stage, server, stage.hosts) as cluster:
         return _worst_days(stage, cluster)
+
+
+def patroni_moves(stage: Stage) -> str:
+    """From a real ZooKeeper to this service and back, as ``examples/patroni`` says, with a program that writes on."""
+    server = _newest_server()
+    need(server is not None, "apt-get install postgresql")
+    need(shutil.which("patroni") is not None, "apt-get install patroni python3-kazoo")
+    source = stage.zookeeper
+    need(source is not None, stage.no_zookeeper)
+    assert server is not None
+    with _cluster(stage, server, str(source)) as cluster:
+        leader = cluster.until("a leader and a streaming replica", cluster.complete, _LONGEST_BOOTSTRAP)
+        leader.sql("CREATE TABLE beats (at timestamptz)")
+        cluster.configure(ttl=_TTL, loop_wait=_LOOP, retry_timeout=5)
+        run(
+            stage.scratch,
+            *(sys.executable, "-m", "faaskeeper_client.cli", "import", "/service", "--overwrite"),
+            *("--from", source, "--server", stage.hosts),
+        )
+        timeline = leader.timeline()
+        with Witness(cluster.members), Writer(leader) as there:
+            cluster.move(leader, stage.hosts)
+        with Witness(cluster.members), Writer(leader) as back:
+            cluster.move(leader, str(source))
+        if leader.timeline() != timeline:
+            raise Wrong("a move cost the leader its place")
+    return (
+        f"{cluster.version}, moved from ZooKeeper 3.9.5 to this service and back by pause, restart and resume: no "
+        f"change of leader; at most {there.longest:.1f} s between two writes of a program that never stops, back "
+        f"{back.longest:.1f} s"
+    )
 
 
 def _worst_days(stage: Stage, cluster: Cluster) -> str:
@@ -186,6 +218,31 @@ class Member:
         return self.sql("SELECT pg_is_in_recovery(), balance FROM accounts") == f"t|{balance}"
 
 
+class Writer:
+    """Writes to the leader all the time. ``longest`` is the longest time between two writes that succeeded, seconds."""
+
+    def __init__(self, leader: Member) -> None:
+        self._leader = leader
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="writer")
+        self.longest = 0.0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(0.05):
+            if self._leader.sql("INSERT INTO beats VALUES (now())") is not None:
+                now = time.monotonic()
+                self.longest, last = max(self.longest, now - last), now
+
+
 class Witness:
     """Asks all members, all the time, whether they take writes. ``rounds`` is how often; raises Wrong at its end if two
     said so in one round and both again right after: one alone may be a leader that steps down between the questions."""
@@ -240,7 +297,7 @@ class Cluster:
             return False
         return [each["name"] for each in found] == [leader.name]
 
-    def configure(self, **settings: int) -> None:
+    def configure(self, **settings: int | bool | None) -> None:
         """As ``patronictl edit-config`` does."""
         self.members[0].rest("/config", settings, "PATCH")
 
@@ -250,6 +307,19 @@ class Cluster:
         leader.rest("/switchover", {"leader": leader.name, "candidate": candidate.name})
         self.until("the switchover", lambda: self.complete() is candidate, 60)
         return time.monotonic() - began
+
+    def move(self, leader: Member, hosts: str) -> None:
+        """To another ZooKeeper, with PostgreSQL running on: pause, restart each Patroni with other hosts, resume."""
+        self.configure(pause=True)
+        for member in (leader, self.other(leader)):
+            self.until("the pause is known", lambda member=member: member.rest("/cluster").get("pause"))
+        for member in (leader, self.other(leader)):
+            member.stop()
+            member.hosts = hosts
+            member.start()
+        self.until("the members are at the new servers", lambda: self.sees_leader(leader), 60)
+        self.configure(pause=None)
+        self.until("a leader and a streaming replica", lambda: self.complete() is leader, 60)
 
     def rest(self, seconds: float) -> None:
         """For what must not happen: nobody tells of it."""
@@ -270,8 +340,8 @@ class Cluster:
 
 
 @contextmanager
-def _cluster(stage: Stage, server: Path) -> Generator[Cluster]:
-    folder = stage.scratch / "patroni"
+def _cluster(stage: Stage, server: Path, hosts: str) -> Generator[Cluster]:
+    folder = stage.scratch / f"patroni-{hosts.rpartition(':')[2]}"
     folder.mkdir()
     shutil.copy(EXAMPLE / "patroni.yml", folder)
     as_user: tuple[str, ...] = ()
@@ -280,8 +350,8 @@ def _cluster(stage: Stage, server: Path) -> Generator[Cluster]:
         stage.scratch.chmod(0o755)
         shutil.chown(folder, _USER)
     members = (
-        Member("one", folder, server, stage.hosts, as_user),
-        Member("two", folder, server, stage.hosts, as_user),
+        Member("one", folder, server, hosts, as_user),
+        Member("two", folder, server, hosts, as_user),
     )
     version = subprocess.run(["patroni", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     found = subprocess.run([server / "postgres", "--version"], capture_output=True, text=True, check=True).stdout

@@ -16,7 +16,7 @@ from faaskeeper_client.wire.four_letter import (
     Snapshot,
     answer,
 )
-from faaskeeper_client.wire.statistics import Statistics
+from faaskeeper_client.wire.statistics import ServerStatistics, Statistics
 from tests.wire.replay import load
 
 RECORDED: dict[str, str] = load("words")
@@ -76,8 +76,8 @@ SNAPSHOT = Snapshot(
 )
 
 
-def counted(received: int, sent: int) -> Statistics:
-    return Statistics(received, sent, replies=7, total_latency=16, max_latency=6)
+def counted(received: int, sent: int) -> ServerStatistics:
+    return ServerStatistics(received, sent, replies=7, total_latency=16, max_latency=6)
 
 
 def unknown(text: str) -> str:
@@ -119,13 +119,16 @@ def test_mntr_is_the_server_s_line_by_line() -> None:
     """But for those of which a gateway has no notion."""
     recorded = dict(line.split("\t") for line in RECORDED["mntr"].splitlines())
     asked = with_asker(RECORDED["stat"])
-    snapshot = replace(SNAPSHOT, connections=asked, statistics=counted(20, 19), uptime=2296)
+    sizes = {
+        f"{each}_response_size": int(recorded[f"zk_{each}_client_response_size"]) for each in ("last", "min", "max")
+    }
+    statistics = replace(counted(20, 19), **sizes)
+    snapshot = replace(SNAPSHOT, connections=asked, statistics=statistics, uptime=2296)
     own = dict(line.split("\t") for line in said("mntr", snapshot).splitlines())
     assert own.items() <= recorded.items()
     assert {name.removeprefix("zk_") for name in recorded.keys() - own.keys()} == {
         *("znode_count", "approximate_data_size", "ephemerals_count"),
         *("non_mtls_remote_conn_count", "connection_drop_probability"),
-        *("last_client_response_size", "max_client_response_size", "min_client_response_size"),
         *("auth_failed_count", "max_file_descriptor_count", "open_file_descriptor_count", "outstanding_tls_handshake"),
     }
 

@@ -7,18 +7,18 @@ from dataclasses import replace
 import pytest
 
 from faaskeeper.znode.acl import Caller, digest_id
-from faaskeeper.znode.apply import MAX_LISTED, MAX_NAME_CHARACTERS, apply
+from faaskeeper.znode.apply import MAX_LISTED_CHILDREN, MAX_NAME_CHARACTERS, apply
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Identity, Permission, Stored, ZnodeKind
 from faaskeeper.znode.operations import (
     Check,
     Create,
     Delete,
+    DeleteContainer,
     ListChildren,
     Multi,
     Operation,
     Outcome,
-    Reap,
     SetAcl,
     SetData,
 )
@@ -438,7 +438,7 @@ class TestEvents:
         assert [(event.path, event.kind) for event in events] == [("/n", EventKind.CREATED), ("/", EventKind.CHILDREN)]
 
 
-class TestReap:
+class TestDeleteContainer:
     @pytest.fixture
     def tree(self) -> Tree:
         tree = Tree(1)
@@ -446,15 +446,15 @@ class TestReap:
             tree.do(operation)
         return tree
 
-    def reap(self, tree: Tree, path: str) -> Reap:
+    def delete_container(self, tree: Tree, path: str) -> DeleteContainer:
         node = tree.nodes[path]
-        return Reap(path, node.czxid, node.mzxid, node.pzxid)
+        return DeleteContainer(path, node.czxid, node.mzxid, node.pzxid)
 
     def test_a_container_goes_once_it_has_lost_its_children(self, tree: Tree) -> None:
-        assert tree.code(self.reap(tree, "/c"), 0) == Code.NOT_EMPTY
+        assert tree.code(self.delete_container(tree, "/c"), 0) == Code.NOT_EMPTY
         tree.do(Delete("/c/k"))
         before, acl = tree.nodes["/"].stat, tree.nodes["/c"].acl
-        applied = tree.do(self.reap(tree, "/c"), 0)
+        applied = tree.do(self.delete_container(tree, "/c"), 0)
         assert "/c" not in tree.nodes
         expected = before._replace(
             num_children=before.num_children - 1, cversion=before.cversion + 1, pzxid=applied.outcome.zxid
@@ -467,49 +467,49 @@ class TestReap:
 
     def test_a_container_that_never_had_children_stays(self, tree: Tree) -> None:
         tree.do(create("/c2", flags=4))
-        assert tree.code(self.reap(tree, "/c2"), 0) == Code.BAD_VERSION
+        assert tree.code(self.delete_container(tree, "/c2"), 0) == Code.BAD_VERSION
 
     def test_a_ttl_node_goes_when_its_time_has_come(self, tree: Tree) -> None:
         born = tree.nodes["/t"].mtime
         tree.time = born + 98
-        assert tree.code(self.reap(tree, "/t"), 0) == Code.BAD_VERSION
+        assert tree.code(self.delete_container(tree, "/t"), 0) == Code.BAD_VERSION
         tree.time = born + 99
-        assert tree.code(self.reap(tree, "/t"), 0) == Code.OK
+        assert tree.code(self.delete_container(tree, "/t"), 0) == Code.OK
         assert "/t" not in tree.nodes
 
     def test_a_write_gives_a_ttl_node_time(self, tree: Tree) -> None:
         tree.time += 1000
         tree.do(SetData("/t", b""))
-        assert tree.code(self.reap(tree, "/t"), 0) == Code.BAD_VERSION
+        assert tree.code(self.delete_container(tree, "/t"), 0) == Code.BAD_VERSION
 
     def test_a_ttl_node_with_children_stays(self, tree: Tree) -> None:
         tree.do(create("/t/k"))
         tree.time += 1000
-        assert tree.code(self.reap(tree, "/t"), 0) == Code.NOT_EMPTY
+        assert tree.code(self.delete_container(tree, "/t"), 0) == Code.NOT_EMPTY
 
     def test_only_what_was_seen_goes(self, tree: Tree) -> None:
         tree.do(Delete("/c/k"))
         tree.time += 1000
         for path, field in [("/c", "czxid"), ("/c", "pzxid"), ("/t", "czxid"), ("/t", "mzxid"), ("/t", "pzxid")]:
-            seen = self.reap(tree, path)
+            seen = self.delete_container(tree, path)
             other = replace(seen, **{field: getattr(seen, field) - 1})
             assert tree.code(other, 0) == Code.BAD_VERSION
-        seen = self.reap(tree, "/c")
+        seen = self.delete_container(tree, "/c")
         tree.do(SetData("/c", b"a write does not renew a container"))
         assert tree.code(seen, 0) == Code.OK
 
     @pytest.mark.parametrize("path", ["/p", "/zookeeper/quota", "/"])
     def test_nothing_else_goes(self, tree: Tree, path: str) -> None:
         tree.time += 1000
-        assert tree.code(self.reap(tree, path), 0) == Code.BAD_VERSION
+        assert tree.code(self.delete_container(tree, path), 0) == Code.BAD_VERSION
 
     @pytest.mark.parametrize("path", ["/gone", "/no/parent", "no path"])
     def test_what_is_gone_is_gone(self, tree: Tree, path: str) -> None:
-        assert tree.code(Reap(path, 1, 1, 1), 0) == Code.NO_NODE
+        assert tree.code(DeleteContainer(path, 1, 1, 1), 0) == Code.NO_NODE
 
 
 def test_a_listing_that_would_hold_up_all_writes_is_refused(tree: Tree) -> None:
-    tree.nodes["/a"] = replace(tree.nodes["/a"], children=MAX_LISTED + 1)
+    tree.nodes["/a"] = replace(tree.nodes["/a"], children=MAX_LISTED_CHILDREN + 1)
     assert tree.code(ListChildren("/a")) == Code.OPERATION_TIMEOUT
 
 

@@ -21,10 +21,10 @@ from faaskeeper.znode.operations import (
     Create,
     CreateSession,
     Delete,
+    DeleteContainer,
     ExpireSession,
     Multi,
     Operation,
-    Reap,
     SetAcl,
     SetData,
 )
@@ -90,7 +90,7 @@ operations: st.SearchStrategy[Operation] = st.one_of(
     sub_operations.map(Multi),
     st.builds(CreateSession, st.just(b"hash"), st.just(4000)),
     st.sampled_from([CloseSession(), AttachSession(5000), ExpireSession(1), ExpireSession(2)]),
-    st.sampled_from(PATHS).map(lambda path: Reap(path, 0, 0, 0)),
+    st.sampled_from(PATHS).map(lambda path: DeleteContainer(path, 0, 0, 0)),
 )
 callers = st.sampled_from(
     [
@@ -103,11 +103,11 @@ histories = st.lists(st.tuples(operations, callers), max_size=40)
 
 
 def as_seen(operation: Operation, tree: Tree) -> Operation:
-    """A Reap of the node as it is: the janitor has just looked."""
-    node = tree.nodes.get(operation.path) if isinstance(operation, Reap) else None
-    if not isinstance(operation, Reap) or node is None:
+    """Of the node as it is: the janitor has just looked."""
+    node = tree.nodes.get(operation.path) if isinstance(operation, DeleteContainer) else None
+    if not isinstance(operation, DeleteContainer) or node is None:
         return operation
-    return Reap(operation.path, node.czxid, node.mzxid, node.pzxid)
+    return DeleteContainer(operation.path, node.czxid, node.mzxid, node.pzxid)
 
 
 def attempt(tree: Tree, operation: Operation, caller: Caller) -> Applied | Code:

@@ -15,10 +15,10 @@ from faaskeeper.znode.operations import (
     Create,
     CreateSession,
     Delete,
+    DeleteContainer,
     ExpireSession,
     Multi,
     Operation,
-    Reap,
     SetAcl,
     SetData,
 )
@@ -64,7 +64,7 @@ def test_a_close_needs_the_ephemerals(operation: Operation) -> None:
 
 
 def test_the_janitor_has_no_session() -> None:
-    what = touched(Reap("/a/b", 1, 1, 1), 0)
+    what = touched(DeleteContainer("/a/b", 1, 1, 1), 0)
     assert (what.paths, what.sessions, what.ephemerals) == ({"/a", "/a/b"}, set(), set())
 
 
@@ -82,7 +82,7 @@ def test_where_no_node_can_be_nothing_is_loaded(path: str) -> None:
         SetData(path, b""),
         SetAcl(path, OPEN_ACL),
         Multi((Check(path),)),
-        Reap(path, 1, 1, 1),
+        DeleteContainer(path, 1, 1, 1),
     ]
     tree = Tree(1)
     tree.do(create("/a"))

@@ -18,8 +18,8 @@ from faaskeeper.blocks.blobs import list_blobs
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.commit import Plan, plan
 from faaskeeper.storage.keys import (
+    CANDIDATE,
     CHILD_PREFIX,
-    DUE,
     EPHEMERAL_PREFIX,
     GATEWAY,
     GATEWAY_SESSION_PREFIX,
@@ -115,7 +115,7 @@ def problems(contents: Contents, service: Service) -> list[str]:
         key: action["Put"]["Item"]
         for each in plans(service, contents.nodes, contents.sessions, 0)
         for key, action in zip(each.keys, each.actions, strict=True)
-        if "Put" in action and key.sort != VALUE and key.partition != DUE
+        if "Put" in action and key.sort != VALUE and key.partition != CANDIDATE
     }
     found += [f"{_named(key)}: missing" for key in sorted(expected.keys() - contents.derived.keys(), key=_named)]
     found += [f"{_named(key)}: stands for nothing" for key in sorted(contents.derived.keys() - expected, key=_named)]

@@ -1,4 +1,4 @@
-"""What went wrong in a service's functions, by their own logs (``functions.runtime.JsonFormatter``)."""
+"""What went wrong in a service's functions, by their own logs (``blocks.runtime.JsonFormatter``)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from faaskeeper.znode import paths
-from faaskeeper.znode.create_mode import MAX_TTL
+from faaskeeper.znode.create_mode import MAX_TTL_MS
 from faaskeeper_client.addresses import Address
 from faaskeeper_client.cli.output import parse_acl
 
@@ -47,8 +47,8 @@ def parse_duration(text: str) -> int:
     """ms of ``90s``, ``500ms``, ``2h``; without a unit it is ms. Raises ValueError."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)(ms|s|m|h|d|)", text)
     milliseconds = float(match[1]) * _UNITS[match[2]] if match else 0
-    if not 1 <= milliseconds <= MAX_TTL or milliseconds != int(milliseconds):
-        raise ValueError(f"{text!r} is not a time such as 90s, 500ms or 2h, from 1 ms to {MAX_TTL} ms")
+    if not 1 <= milliseconds <= MAX_TTL_MS or milliseconds != int(milliseconds):
+        raise ValueError(f"{text!r} is not a time such as 90s, 500ms or 2h, from 1 ms to {MAX_TTL_MS} ms")
     return int(milliseconds)
 
 

@@ -8,8 +8,10 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,10 +25,40 @@ if TYPE_CHECKING:
 
     from faaskeeper.blocks.aws import BotoAws
     from faaskeeper.protocol.service import Service
+    from faaskeeper_client.http.options import HttpOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where ZooKeeper clients connect to, by TLS or not, and the HTTP port, if any."""
+
+    address: Address
+    tls: ssl.SSLContext | None
+    http: HttpOptions | None
 
 
 def takes_listening(command: Callable[..., None]) -> Callable[..., None]:
-    """The options by which something listens: ``listen``, ``tls_cert``, ``tls_key``, ``tls_client_ca``, ``verbose``."""
+    """A command that gets a Listening as its first argument, and the options that describe it."""
+
+    @wraps(command)
+    def run(
+        listen: Address,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        tls_client_ca: Path | None,
+        http: Address | None,
+        http_write: bool,
+        http_console: bool,
+        http_names: tuple[str, ...],
+        verbose: bool,
+        **rest: Any,
+    ) -> None:
+        _log(verbose)
+        tls = _tls(tls_cert, tls_key, tls_client_ca)
+        listening = Listening(listen, tls, _http(http, http_write, http_console, http_names))
+        check_free(listen)
+        command(listening, **rest)
+
     options = (
         click.option(
             "--listen",
@@ -38,35 +70,41 @@ def takes_listening(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--tls-cert", type=FILE, help="Speak TLS with this certificate (PEM),"),
         click.option("--tls-key", type=FILE, help="and this key,"),
         click.option("--tls-client-ca", type=FILE, help="to clients certified by these authorities only."),
+        click.option(
+            "--http",
+            type=ADDRESS,
+            metavar="HOST:PORT",
+            help="Also serve a console, ZooKeeper's AdminServer, Prometheus metrics and health. "
+            "Needs faaskeeper[http].",
+        ),
+        click.option("--http-write", is_flag=True, help="The console may change the tree."),
+        click.option("--http-console", is_flag=True, help="Serve the console on an address that is not loopback too."),
+        click.option(
+            "--http-host",
+            "http_names",
+            multiple=True,
+            metavar="NAME",
+            help="A name by which browsers may ask, beside addresses and localhost; may be repeated.",
+        ),
         click.option("-v", "--verbose", is_flag=True, help="Log connections and sessions."),
     )
+    decorated: Callable[..., None] = run
     for option in reversed(options):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @click.command()
 @takes_listening
 @takes_service
-def gateway(
-    service: str,
-    region: str | None,
-    listen: Address,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    tls_client_ca: Path | None,
-    verbose: bool,
-) -> None:
+def gateway(listening: Listening, service: str, region: str | None) -> None:
     """Serve ZooKeeper clients in front of a service. Ends by SIGINT or SIGTERM."""
     from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.discovery import find_service
 
-    _log(verbose)
-    tls = _tls(tls_cert, tls_key, tls_client_ca)
-    check_free(listen)
     found = find_service(service, region=region)
     with closing(BotoAws(region)) as aws:
-        asyncio.run(_serve(aws, found, listen, tls))
+        asyncio.run(_serve(aws, found, listening))
 
 
 @click.command()
@@ -86,24 +124,11 @@ def gateway(
     help="The super user, as ZooKeeper's DigestAuthenticationProvider prints it.",
 )
 @takes_listening
-def local(
-    data: Path | None,
-    name: str,
-    tier: str,
-    super_digest: str,
-    listen: Address,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    tls_client_ca: Path | None,
-    verbose: bool,
-) -> None:
+def local(listening: Listening, data: Path | None, name: str, tier: str, super_digest: str) -> None:
     """Run AWS (embedded), the service and a gateway here. Ends by SIGINT or SIGTERM."""
     from faaskeeper.blocks.aws import BotoAws
     from faaskeeper_client.local import CloudError, EmbeddedCloud
 
-    _log(verbose)
-    tls = _tls(tls_cert, tls_key, tls_client_ca)
-    check_free(listen)
     try:
         cloud = EmbeddedCloud(data=data)
         cloud.prepare(name, tier=tier, super_digest=super_digest)
@@ -111,19 +136,41 @@ def local(
             print(f"embedded AWS at {cloud.endpoint_url}, account {cloud.account}, {cloud.region}", file=sys.stderr)
             service = cloud.deploy(name, tier=tier, super_digest=super_digest)
             with closing(BotoAws(session=cloud.session())) as aws:
-                asyncio.run(_serve(aws, service, listen, tls))
+                asyncio.run(_serve(aws, service, listening))
     except CloudError as error:
         raise CommandFailed(error) from error
 
 
-async def _serve(aws: BotoAws, service: Service, address: Address, tls: ssl.SSLContext | None) -> None:
+async def _serve(aws: BotoAws, service: Service, listening: Listening) -> None:
     """Until SIGINT or SIGTERM."""
     from faaskeeper_client.gateway_thread import serve
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(aws, service, address, lambda listening: print(f"ready {listening}", flush=True), stop, tls)
+    await serve(
+        aws,
+        service,
+        listening.address,
+        lambda address: print(f"ready {address}", flush=True),
+        stop,
+        listening.tls,
+        listening.http,
+        lambda address: print(f"http://{address}/", file=sys.stderr, flush=True),
+    )
+
+
+def _http(address: Address | None, write: bool, console: bool, names: tuple[str, ...]) -> HttpOptions | None:
+    """Raises UsageError, ListenError."""
+    from faaskeeper_client.http.options import HttpOptions, check_installed
+
+    if address is None:
+        if write or console or names:
+            raise click.UsageError("--http-write, --http-console and --http-host are of --http")
+        return None
+    check_installed()
+    check_free(address)
+    return HttpOptions(address, console=console, write=write, names=names)
 
 
 def _tls(certificate: Path | None, key: Path | None, clients: Path | None) -> ssl.SSLContext | None:

@@ -56,8 +56,10 @@ class Client(Protocol):
 class Host(Protocol):
     """The gateway, as far as its connections are concerned: what is not of one life."""
 
-    statistics: Statistics
-    """Of all connections."""
+    @property
+    def statistics(self) -> Statistics:
+        """Of all connections."""
+        ...
 
     @property
     def tasks(self) -> Tasks: ...
@@ -121,8 +123,8 @@ class Connection:
                 if isinstance(frame, Command):
                     self._client.answer(frame)
                     return
-                self.statistics.received += 1
-                self._host.statistics.received += 1
+                for statistics in (self.statistics, self._host.statistics):
+                    statistics.came(frame)
                 self._incoming.append((frame, arrived))
                 self._incoming_bytes += len(frame)
         except MarshallingError as error:
@@ -133,8 +135,8 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         if self._open:
-            self.statistics.sent += 1
-            self._host.statistics.sent += 1
+            for statistics in (self.statistics, self._host.statistics):
+                statistics.went(data)
             self._life.liveness.when_alive(self._client.send, data)
 
     def count(self, op: int, xid: int, zxid: int, arrived: float) -> None:

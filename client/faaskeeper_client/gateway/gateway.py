@@ -16,7 +16,7 @@ from faaskeeper_client.gateway.connection import Client, Connection
 from faaskeeper_client.gateway.life import Life, begin
 from faaskeeper_client.gateway.liveness import DeclaredDead
 from faaskeeper_client.gateway.tasks import Tasks
-from faaskeeper_client.wire.statistics import Statistics
+from faaskeeper_client.wire.statistics import ServerStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,9 @@ class Gateway:
         """In the order in which they came."""
         self.started = self.clock()
         self.port = 0
-        self.statistics = Statistics()
+        self.secure = False
+        """Whether clients connect to it by TLS."""
+        self.statistics = ServerStatistics()
         self.tasks = Tasks()
         self._aws = aws
         self._entropy = entropy or random.SystemRandom()
@@ -138,7 +140,7 @@ class Gateway:
     async def _reopen(self) -> None:
         attempt = 0
         while True:
-            # who came meanwhile would wait for parts that are no more
+            # a client that came meanwhile would wait for parts that have ended
             self._drop_connections()
             self.life = self._begin()
             try:

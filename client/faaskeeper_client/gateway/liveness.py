@@ -67,6 +67,11 @@ class Liveness:
         """Whether any session here may own ephemerals."""
         return bool(self._owners)
 
+    @property
+    def owners(self) -> list[int]:
+        """Ids of the sessions here that may own ephemerals."""
+        return list(self._owners)
+
     async def alive(self) -> None:
         """Returns when the gateway may speak."""
         while not self.is_alive:
@@ -92,7 +97,7 @@ class Liveness:
         known = session in self._owners
         self.hold(session, milliseconds)
         try:
-            # whoever waited for the beat of another need not beat again
+            # the beat that another caller made while this one waited may be enough
             async with self._lock:
                 if self._wanted_timeout() < self._armed:
                     await self._beat()

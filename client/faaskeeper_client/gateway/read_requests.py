@@ -165,8 +165,8 @@ class ReadRequests:
         )
 
     async def _get_all_children_number(self, xid: int, body: GetAllChildrenNumber) -> Result:
-        """All of one state: that which was complete before, if nothing counted is newer. Where the tree changes during
-        each of a few attempts, the last one counts as it is."""
+        """All of one state: the one that was complete before, if nothing counted is newer. Where the tree changes
+        during each of a few attempts, the last one counts as it is."""
         await self._life.observer.catch_up()
         total = zxid = 0
         for _ in range(_MAX_COUNTS):
@@ -241,7 +241,7 @@ class ReadRequests:
         return Result(head.zxid if head else 0, lambda z: responses.path(xid, z, body.path))
 
     async def _multi_read(self, xid: int, body: MultiRead) -> Result:
-        """All of one state: that which was complete before, if nothing read is newer."""
+        """All of one state: the one that was complete before, if nothing read is newer."""
         for _ in range(_MAX_TRIES):
             complete = self._life.observer.complete
             found = await gather((self._part(read) for read in body.reads), _MAX_AT_ONCE)

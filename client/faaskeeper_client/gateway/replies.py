@@ -24,7 +24,7 @@ class Replies:
         await self.observer.learn(message)
         for number, outcome in message.outcomes:
             self.outbox.resolve(number, outcome, message.zxid)
-        # whoever waited for an outcome takes note before anything else is handled
+        # the task that waits for an outcome takes note of it before anything else is handled
         await asyncio.sleep(0)
         # what came and left in one transaction
         for session, epoch in message.detached:

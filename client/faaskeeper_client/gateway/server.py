@@ -30,6 +30,7 @@ class Server:
         self._server = await loop.create_server(lambda: _Client(self._gateway), host, port, backlog=_BACKLOG, ssl=tls)
         address = self._server.sockets[0].getsockname()
         self._gateway.port = address[1]
+        self._gateway.secure = tls is not None
         return address[0], address[1]
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from faaskeeper import __version__
 from faaskeeper_client.gateway.connection import Connection
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.sessions import MAX_SESSION_TIMEOUT, MIN_SESSION_TIMEOUT, TICK
+from faaskeeper_client.gateway.watches import AS_CHILD_WATCHES, AS_DATA_WATCHES
 from faaskeeper_client.wire import four_letter
 from faaskeeper_client.wire.four_letter import ZOOKEEPER_VERSION
 from faaskeeper_client.wire.statistics import Statistics
@@ -21,7 +22,7 @@ def answer(gateway: Gateway, command: four_letter.Command) -> bytes:
     """To a four-letter word, which it obeys."""
     if gateway.life.liveness.is_alive:
         if command.word == "srst":
-            gateway.statistics = Statistics()
+            gateway.statistics = gateway.statistics.reset()
         if command.word == "crst":
             for connection in gateway.connections:
                 connection.statistics = Statistics()
@@ -39,21 +40,36 @@ def snapshot(gateway: Gateway) -> four_letter.Snapshot:
         serving=life.liveness.is_alive,
         connections=[_connection(connection, wall, now) for connection in gateway.connections],
         sessions=sessions,
-        watches=dict(life.watches.by_session()),
+        watches=dict(life.watches.by_session(AS_DATA_WATCHES)),
+        child_watches=sum(len(paths) for _, paths in life.watches.by_session(AS_CHILD_WATCHES)),
         statistics=gateway.statistics,
         outstanding=len(life.outbox),
         uptime=int(1000 * (now - gateway.started)),
         configuration={
-            "clientPort": gateway.port,
+            "secureClientPort" if gateway.secure else "clientPort": gateway.port,
             "tickTime": TICK,
+            "maxClientCnxns": 0,
             "minSessionTimeout": MIN_SESSION_TIMEOUT,
             "maxSessionTimeout": MAX_SESSION_TIMEOUT,
             "service": gateway.service.name,
             "region": gateway.service.region,
             "gateway": life.id,
         },
-        environment={"python.version": platform.python_version(), "os.name": platform.system()},
+        environment=_environment(),
+        elapsed=int(1000 * now),
+        wall=wall,
+        secure=gateway.secure,
     )
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "host.name": platform.node(),
+        "python.version": platform.python_version(),
+        "os.name": platform.system(),
+        "os.arch": platform.machine(),
+        "os.version": platform.release(),
+    }
 
 
 def _connection(connection: Connection, wall: int, now: float) -> four_letter.Connection:

@@ -8,7 +8,7 @@ up to that zxid are no news to it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -38,6 +38,10 @@ class WatchKind(Enum):
     RECURSIVE = "recursive"
 
 
+AS_DATA_WATCHES = (WatchKind.DATA, WatchKind.PERSISTENT, WatchKind.RECURSIVE)
+"""What ZooKeeper keeps among its data watches, which its administrators are shown (DataTree.addWatch)."""
+AS_CHILD_WATCHES = (WatchKind.CHILD, WatchKind.PERSISTENT)
+"""What it keeps among its child watches, which it only counts."""
 _FIRED_BY: dict[EventKind, tuple[WatchKind, ...]] = {
     EventKind.CREATED: (WatchKind.DATA, WatchKind.PERSISTENT),
     EventKind.DELETED: (WatchKind.DATA, WatchKind.CHILD, WatchKind.PERSISTENT),
@@ -168,10 +172,12 @@ class Watches:
         """Whether a connection watches ``path`` in this way, or is about to."""
         return bool(self._entries[kind].get(path)) or (kind, path) in self._pending
 
-    def by_session(self) -> Iterator[tuple[int, list[str]]]:
-        """Each watching session with the paths it watches."""
+    def by_session(self, kinds: Collection[WatchKind]) -> Iterator[tuple[int, list[str]]]:
+        """Each session that watches in one of these ways, with the paths it watches so."""
         for watcher, entries in self._of.items():
-            yield watcher.session_id, sorted({path for _, path in entries})
+            paths = {path for kind, path in entries if kind in kinds}
+            if paths:
+                yield watcher.session_id, sorted(paths)
 
     def _add(self, kind: WatchKind, path: str, watcher: Watcher, zxid: int) -> None:
         entries = self._entries[kind].setdefault(path, {})

@@ -17,20 +17,7 @@ from typing import Any, cast
 
 from faaskeeper_client.local.cloud import EmbeddedCloud
 from faaskeeper_client.local.proxy import Answer, Forward, Proxy, Request
-
-MILLION = 1_000_000
-PRICES: Mapping[str, float] = {
-    "write unit": 0.625 / MILLION,
-    "read unit": 0.125 / MILLION,
-    "FIFO request": 0.50 / MILLION,
-    "request": 0.40 / MILLION,
-    "invocation": 0.20 / MILLION,
-    "GB-second": 0.0000133334,
-    "PUT": 5.0 / MILLION,
-    "GET": 0.40 / MILLION,
-    "free": 0.0,
-}
-"""Dollars by unit: us-east-1, on demand, arm64, 2026, no free tier."""
+from faaskeeper_client.prices import PRICES
 
 _READ_UNIT, _SQS_UNIT = 4096, 65536
 _READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"})

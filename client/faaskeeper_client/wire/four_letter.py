@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from .jute import INT64
 from .requests import Op
-from .statistics import Statistics
+from .statistics import ServerStatistics, Statistics
 
 ZOOKEEPER_VERSION = "3.9.5"
 """Whose behaviour a gateway has; clients and tools decide by it what they may use."""
 
 _NOT_SERVING = "This ZooKeeper instance is not currently serving requests\n"
-_TRACE_MASK = 306
+TRACE_MASK = 306
 _UINT64 = 0xFFFFFFFFFFFFFFFF
 
 
@@ -52,8 +52,9 @@ class Snapshot:
     ``version`` is like ``"3.9.5-faaskeeper-1.0.0, built on 2026-01-31 00:00 UTC"``: agents parse both halves.
     ``serving`` is False while the gateway must not answer. ``zxid`` is the last complete one. ``outstanding`` are
     requests in progress, ``uptime`` is in ms. ``sessions`` (when each expires, in ms since the epoch) and ``watches``
-    (the paths it watches, in whatever way) are by session id, connected or not. ``configuration`` is conf's,
-    ``environment`` envi's.
+    (the paths it has data watches on, as ZooKeeper keeps them) are by session id, connected or not; ``child_watches``
+    is a number. ``configuration`` is conf's, ``environment`` envi's. ``elapsed`` is what the gateway's own clock, which
+    only goes forward, showed in ms at ``wall`` ms since the epoch. ``secure``: clients connect by TLS.
     """
 
     version: str
@@ -62,11 +63,15 @@ class Snapshot:
     connections: Collection[Connection] = ()
     sessions: Mapping[int, int] = field(default_factory=dict[int, int])
     watches: Mapping[int, Collection[str]] = field(default_factory=dict[int, Collection[str]])
-    statistics: Statistics = field(default_factory=Statistics)
+    child_watches: int = 0
+    statistics: ServerStatistics = field(default_factory=ServerStatistics)
     outstanding: int = 0
     uptime: int = 0
     configuration: Mapping[str, str | int] = field(default_factory=dict[str, "str | int"])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    elapsed: int = 0
+    wall: int = 0
+    secure: bool = False
 
 
 def answer(command: Command, snapshot: Snapshot) -> bytes:
@@ -121,7 +126,7 @@ def _details(connection: Connection) -> str:
     if not connection.session:
         return ""
     statistics = connection.statistics
-    operation = "NA" if statistics.last_op is None else _OPERATIONS.get(statistics.last_op, "NA")
+    operation = operation_name(statistics.last_op)
     xid = statistics.last_xid
     return (
         f",sid={_hex(connection.session)},lop={operation},est={connection.established},to={connection.timeout}"
@@ -171,10 +176,11 @@ def _tree(branches: Iterable[tuple[str, Iterable[str]]]) -> str:
 def _wchs(snapshot: Snapshot) -> str:
     watchers = sum(1 for paths in snapshot.watches.values() if paths)
     paths = len({path for paths in snapshot.watches.values() for path in paths})
-    return f"{watchers} connections watching {paths} paths\nTotal watches:{_watch_count(snapshot)}\n"
+    return f"{watchers} connections watching {paths} paths\nTotal watches:{data_watch_count(snapshot)}\n"
 
 
-def _watch_count(snapshot: Snapshot) -> int:
+def data_watch_count(snapshot: Snapshot) -> int:
+    """Each path of each session once."""
     return sum(map(len, snapshot.watches.values()))
 
 
@@ -191,8 +197,13 @@ def _wchp(snapshot: Snapshot) -> str:
 
 
 def _mntr(snapshot: Snapshot) -> str:
+    return "".join(f"zk_{name}\t{value}\n" for name, value in monitor(snapshot).items())
+
+
+def monitor(snapshot: Snapshot) -> dict[str, str | int | float]:
+    """By ZooKeeper's names, without the prefix that mntr gives them (ZooKeeperServer.registerMetrics)."""
     statistics = snapshot.statistics
-    values: dict[str, str | int | float] = {
+    return {
         "version": snapshot.version,
         "server_state": "standalone",
         "num_alive_connections": len(snapshot.connections),
@@ -200,14 +211,16 @@ def _mntr(snapshot: Snapshot) -> str:
         "outstanding_requests": snapshot.outstanding,
         "global_sessions": len(snapshot.sessions),
         "local_sessions": 0,
+        "last_client_response_size": statistics.last_response_size,
+        "min_client_response_size": statistics.min_response_size,
+        "max_client_response_size": statistics.max_response_size,
         "packets_sent": statistics.sent,
         "packets_received": statistics.received,
-        "watch_count": _watch_count(snapshot),
+        "watch_count": data_watch_count(snapshot) + snapshot.child_watches,
         "min_latency": statistics.min_latency,
         "max_latency": statistics.max_latency,
         "uptime": snapshot.uptime,
     }
-    return "".join(f"zk_{name}\t{value}\n" for name, value in values.items())
 
 
 def _envi(snapshot: Snapshot) -> str:
@@ -220,6 +233,11 @@ def _conf(snapshot: Snapshot) -> str:
 
 def _settings(values: Mapping[str, object]) -> str:
     return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def operation_name(op: int | None) -> str:
+    """Of an opcode, as cons and AdminServer show it (Request.op2String), NA if there is none."""
+    return "NA" if op is None else _OPERATIONS.get(op, "NA")
 
 
 def _hex(value: int) -> str:
@@ -271,7 +289,7 @@ _ANSWERS: dict[str, Callable[[Snapshot], str]] = {
     "conf": _conf,
     "dirs": lambda _: "datadir_size: 0\nlogdir_size: 0\n",
     "hash": lambda _: "",
-    "gtmk": lambda _: str(_TRACE_MASK),
+    "gtmk": lambda _: str(TRACE_MASK),
     "crst": lambda _: "Connection stats reset.\n",
     "srst": lambda _: "Server stats reset.\n",
 }

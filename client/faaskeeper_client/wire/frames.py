@@ -25,7 +25,7 @@ class Frames:
 
         A connection's first four bytes may be a four-letter word: that yields one Command, and the connection is
         to be closed when it is answered. Raises MarshallingError after the last good frame when a length is negative
-        or above MAX_FRAME: nothing that follows can be trusted, the connection is to be closed.
+        or above MAX_FRAME: nothing that follows can be trusted, the connection must be closed.
         """
         pending = self._pending
         source: bytes | bytearray = data

@@ -18,6 +18,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
+from faaskeeper.blocks.clock import boot_time
 from faaskeeper.blocks.errors import (
     NO_CREDENTIALS,
     AccessDenied,
@@ -26,12 +27,19 @@ from faaskeeper.blocks.errors import (
     ConditionFailed,
     Conflict,
     NotFound,
+    NotSent,
     Throttled,
     TooLarge,
     TransactionCancelled,
     Unavailable,
 )
+from faaskeeper.blocks.sender import CONNECT_SECONDS, SERVICES, Sender
 
+MAX_SECONDS_UNSENT = 30.0
+"""A call that has not been sent that long after it was made is not sent any more (NotSent), those while the machine
+slept included: AWS takes whatever is signed with the time of now, however old it is. A message sent after SQS's five
+minutes of deduplication is a second one, and a commit of an invocation that was given up long ago surprises everybody.
+AWS itself refuses a signature after five minutes (SigV4), so nothing arrives later than both together."""
 MAX_OBJECT_BYTES = 64_000_000
 """Of an object that is read; the largest that the service makes are journals of huge transactions."""
 
@@ -129,55 +137,75 @@ def typed_error(service: str, operation: str, error: Exception) -> AwsError:
 
 
 class BotoAws:
-    """Aws by boto3. Its calls block, so each runs in a thread; clients are made at first use and shared.
+    """Aws by boto3. What is called most, DynamoDB, SQS and Lambda, goes over connections of the running event loop, at
+    most ``most`` at a time (``Sender``); the rest by boto3's clients, whose calls block, in as many threads.
 
     ``region`` is the session's own unless given. ``timeout`` is for how many seconds an answer is waited for, beyond
     what the call itself asks to wait (long polls): a connection that has died silently, as while a function's sandbox
     was frozen, costs that long.
-    The SDK's own retries are off: callers know what may be repeated, the SDK does not.
+    Every call is one request: callers know what may be repeated, the SDK does not. The ``Payload`` of responses of
+    ``lambda.invoke`` is bytes.
     """
 
     def __init__(
         self,
         region: str | None = None,
         *,
-        threads: int = 32,
+        most: int = 32,
         timeout: float = 10.0,
+        unsent: float = MAX_SECONDS_UNSENT,
         session: boto3.session.Session | None = None,
     ) -> None:
         self._session = session or boto3.session.Session()
         self._region = region
-        self._most = threads
+        self._most = most
         self._timeout = timeout
+        self._unsent = unsent
         self._clients: dict[tuple[str, float], Any] = {}
         self._lock = threading.Lock()
-        self._threads = _DaemonThreads(threads)
+        self._threads = _DaemonThreads(most)
+        self._sender = Sender(self._session, region, most, self._threads)
 
     async def call(self, service: str, operation: str, **parameters: Any) -> Response:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._call, service, operation, parameters
-        )
+        submitted = boot_time()
+        try:
+            if service in SERVICES and (plan := await self._sender.plan(service, operation, parameters)):
+                return await self._sender.send(
+                    plan,
+                    operation,
+                    parameters,
+                    submitted=submitted,
+                    unsent=self._unsent,
+                    answer=self._timeout + parameters.get("WaitTimeSeconds", 0),
+                )
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._call, service, operation, parameters, submitted
+            )
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            raise typed_error(service, operation, error) from error
 
     def close(self) -> None:
         """Calls under way end by themselves, unheard."""
         self._threads.shutdown()
+        self._sender.close()
 
-    def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Response:
-        try:
-            response: Response = getattr(self._client(service, parameters.get("WaitTimeSeconds", 0)), operation)(
-                **parameters
-            )
-            if service == "s3" and operation == "get_object":
-                response["Body"] = _content(parameters["Key"], response)
-            return response
-        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-            raise typed_error(service, operation, error) from error
+    def _call(self, service: str, operation: str, parameters: dict[str, Any], submitted: float) -> Response:
+        client = self._client(service, parameters.get("WaitTimeSeconds", 0))
+        waited = boot_time() - submitted
+        if waited > self._unsent:
+            raise NotSent(service, operation, "NotSent", f"waited {waited:.1f} s for its turn")
+        response: Response = getattr(client, operation)(**parameters)
+        if service == "s3" and operation == "get_object":
+            response["Body"] = _content(parameters["Key"], response)
+        elif service == "lambda" and operation == "invoke":
+            response["Payload"] = response["Payload"].read()
+        return response
 
     def _client(self, service: str, wait: float) -> Any:
         with self._lock:
             if (service, wait) not in self._clients:
                 config = botocore.config.Config(
-                    connect_timeout=3,
+                    connect_timeout=CONNECT_SECONDS,
                     read_timeout=self._timeout + wait,
                     retries={"total_max_attempts": 1, "mode": "standard"},
                     max_pool_connections=self._most,

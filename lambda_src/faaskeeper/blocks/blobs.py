@@ -14,7 +14,7 @@ from faaskeeper.blocks.parts import Parts
 from faaskeeper.blocks.retry import repeat
 
 PREFIX = "blobs/"
-_PAGE = 1000
+_MAX_PAGE_OBJECTS = 1000
 """Objects that S3 lists or deletes at once."""
 
 
@@ -64,7 +64,7 @@ async def list_blobs(aws: Aws, service: Parts, after: str) -> tuple[list[StoredB
             Bucket=service.blobs,
             Prefix=blob_key(service, ""),
             StartAfter=after,
-            MaxKeys=_PAGE,
+            MaxKeys=_MAX_PAGE_OBJECTS,
         )
     )
     found: list[dict[str, Any]] = response.get("Contents", [])

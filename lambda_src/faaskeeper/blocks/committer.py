@@ -19,10 +19,10 @@ from faaskeeper.blocks.transactions import Moved, Position
 
 logger = logging.getLogger(__name__)
 
-_MAX_MOVED = 3
+_MAX_TIMES_MOVED = 3
 """Times that what is loaded may be of a later transaction than one complete head: such a transaction moves the head,
 so what still does not fit then never will."""
-_OFTEN = 3
+_MAX_DELIVERIES = 3
 """Deliveries after which commands are taken for more than an invocation gets through at once."""
 
 
@@ -107,7 +107,7 @@ class Committer(Generic[EntryT, HeadT, BatchT]):
 
         Raises Stalled or AwsError when it could not; then they must be delivered again, in whatever composition.
         """
-        often = deliveries > _OFTEN
+        often = deliveries > _MAX_DELIVERIES
         invocation = Invocation(self._aws, self._clock, self.metrics, seconds, hurried=often)
         remaining = list(entries)
         # whatever took too long, memory or time: with few at first, some get done for good
@@ -160,7 +160,7 @@ class Committer(Generic[EntryT, HeadT, BatchT]):
             last, times = self._moved
             times = times + 1 if last == head else 1
             self._moved = (head, times)
-            if times > _MAX_MOVED:
+            if times > _MAX_TIMES_MOVED:
                 raise Rejected(f"what it touches does not fit the head: {error}") from error
             raise
         except (AwsError, Rejected):

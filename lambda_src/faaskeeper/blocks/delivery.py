@@ -19,7 +19,7 @@ from faaskeeper.blocks.runtime import LambdaEvent, milliseconds
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_BACKOFF = 4
+_MAX_BACKOFF_SECONDS = 4
 _MAX_EVIDENCE_CHARACTERS = 80_000
 """Characters of a quarantined message that are kept: escaped, each may take six bytes of the 1 MiB of a message."""
 
@@ -49,7 +49,7 @@ async def deliver(
     except Exception:
         # at once at first, later after a few seconds
         received = max(_deliveries(record) for record in records)
-        await _make_visible(aws, parts, records, min(_LONGEST_BACKOFF, received - 1))
+        await _make_visible(aws, parts, records, min(_MAX_BACKOFF_SECONDS, received - 1))
         raise
     finally:
         now = milliseconds()
@@ -60,16 +60,16 @@ async def deliver(
 
 
 async def deliver_timers(
-    records: list[LambdaEvent], due: Callable[[str, int], Awaitable[None]], metrics: Metrics
+    records: list[LambdaEvent], handle: Callable[[str, int], Awaitable[None]], metrics: Metrics
 ) -> list[LambdaEvent]:
-    """Has each delayed message looked at by ``due``, with its body and for how many ms SQS held it, by its own clock.
-    Returns those that failed, as Lambda wants them named: the queue brings them back."""
+    """Calls ``handle`` for each delayed message, with its body and for how many ms SQS held it, by SQS's clock. Returns
+    the messages that failed, as Lambda wants them named: the queue brings them back."""
     failed: list[LambdaEvent] = []
     for record in records:
         try:
             attributes = record["attributes"]
             waited = int(attributes["ApproximateFirstReceiveTimestamp"]) - int(attributes["SentTimestamp"])
-            await due(record["body"], waited)
+            await handle(record["body"], waited)
         except Exception:  # whatever it is, the others are not to come again with it
             logger.exception("timer %s failed", record["messageId"])
             metrics.add("FailedTimers")

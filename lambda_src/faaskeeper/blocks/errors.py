@@ -53,6 +53,10 @@ class TooLarge(AwsError):
     """An object larger than any that the service makes (``aws.MAX_OBJECT_BYTES``); it was not read."""
 
 
+class NotSent(AwsError):
+    """The call waited too long for its turn and was not sent (``aws.MAX_SECONDS_UNSENT``); nothing was done."""
+
+
 class Unavailable(AwsError):
     """No answer, or a server-side failure: whether the call took effect is unknown."""
 

@@ -5,38 +5,30 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from typing import ClassVar
 
 NAMESPACE = "FaaSKeeper"
 DIMENSION = "Service"
 
 
 class Metrics:
-    """Counts of one invocation, by metric name; ``UNITS`` has the names there are.
+    """Counts of one invocation, by metric name. ``UNITS`` has the names there are: here those that the blocks count;
+    a service adds its own in a subclass.
 
     What happened is counted once its success is known, so at most once: of an instance that dies, or whose answer is
     lost, the repetition finds it done.
     """
 
-    UNITS: Mapping[str, str] = {
+    UNITS: ClassVar[Mapping[str, str]] = {
         "Messages": "Count",
         "Operations": "Count",
-        "FailedOperations": "Count",
         "Transactions": "Count",
         "CancelledTransactions": "Count",
         "CommitLatency": "Milliseconds",
         "Redeliveries": "Count",
-        "Hints": "Count",
         "WriteLatency": "Milliseconds",
         "Quarantined": "Count",
-        "Refused": "Count",
         "FailedTimers": "Count",
-        "Sessions": "Count",
-        "ExpiredGateways": "Count",
-        "ExpiredSessions": "Count",
-        "ReapedZnodes": "Count",
-        "RemovedItems": "Count",
-        "RemovedBlobs": "Count",
-        "RemovedQueues": "Count",
     }
 
     def __init__(self) -> None:

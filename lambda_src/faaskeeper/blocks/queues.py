@@ -1,4 +1,4 @@
-"""Sending on SQS: requests in one order, replies and hints to a gateway, timers."""
+"""Sending on SQS: requests in one order, replies to those that asked, timers."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ MAX_DELAY_SECONDS = 900
 """Seconds; the longest DelaySeconds that SQS takes."""
 
 
-def reply_queue_name(service: Parts, gateway: str) -> str:
-    return f"{service.reply_prefix}{gateway}"
+def reply_queue_name(service: Parts, receiver: str) -> str:
+    return f"{service.reply_prefix}{receiver}"
 
 
-def reply_queue_url(service: Parts, gateway: str) -> str:
+def reply_queue_url(service: Parts, receiver: str) -> str:
     """Queues of one account and region differ only in the name at the end of the URL."""
-    return f"{service.requests.rsplit('/', 1)[0]}/{reply_queue_name(service, gateway)}"
+    return f"{service.requests.rsplit('/', 1)[0]}/{reply_queue_name(service, receiver)}"
 
 
 async def send_request(
@@ -71,9 +71,9 @@ async def send_request(
     return int(response.get("SequenceNumber", 0))
 
 
-async def send_reply(aws: Aws, service: Parts, gateway: str, body: str, *, patience: float = 0.0) -> None:
-    """Raises NotFound if the gateway's queue is gone, or is still not to be found after ``patience`` seconds."""
-    url = reply_queue_url(service, gateway)
+async def send_reply(aws: Aws, service: Parts, receiver: str, body: str, *, patience: float = 0.0) -> None:
+    """Raises NotFound if the receiver's queue is gone, or is still not to be found after ``patience`` seconds."""
+    url = reply_queue_url(service, receiver)
     fitting = await check_in(aws, service, body)
     now = asyncio.get_running_loop().time
     deadline = now() + patience
@@ -121,9 +121,9 @@ async def send_timer(aws: Aws, service: Parts, body: str, delay: float) -> None:
     )
 
 
-async def delete_reply_queue(aws: Aws, service: Parts, gateway: str, created_before: int) -> bool:
+async def delete_reply_queue(aws: Aws, service: Parts, receiver: str, created_before: int) -> bool:
     """Deletes the queue if it was created before that many ms since the epoch; whether it was there and did."""
-    url = reply_queue_url(service, gateway)
+    url = reply_queue_url(service, receiver)
     try:
         response = await repeat(
             lambda: aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["CreatedTimestamp"])
@@ -136,16 +136,16 @@ async def delete_reply_queue(aws: Aws, service: Parts, gateway: str, created_bef
     return True
 
 
-async def list_gateways(aws: Aws, service: Parts) -> set[str]:
-    """Ids of the gateways that have a reply queue."""
-    gateways: set[str] = set()
+async def list_receivers(aws: Aws, service: Parts) -> set[str]:
+    """Ids of those that have a reply queue."""
+    receivers: set[str] = set()
     page: dict[str, Any] = {"QueueNamePrefix": service.reply_prefix, "MaxResults": 1000}
     while True:
         response = await _list_queues(aws, page)
         for url in response.get("QueueUrls", []):
-            gateways.add(url.rsplit("/", 1)[1].removeprefix(service.reply_prefix))
+            receivers.add(url.rsplit("/", 1)[1].removeprefix(service.reply_prefix))
         if "NextToken" not in response:
-            return gateways
+            return receivers
         page = {**page, "NextToken": response["NextToken"]}
 
 

@@ -7,17 +7,25 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from faaskeeper.blocks.errors import AccessDenied, AwsError, Conflict, Throttled, TransactionCancelled, Unavailable
+from faaskeeper.blocks.errors import (
+    AccessDenied,
+    AwsError,
+    Conflict,
+    NotSent,
+    Throttled,
+    TransactionCancelled,
+    Unavailable,
+)
 
 T = TypeVar("T")
 
-FIRST_DELAY = 0.01
-LONGEST_DELAY = 0.5
+FIRST_DELAY_SECONDS = 0.01
+MAX_RETRY_DELAY_SECONDS = 0.5
 
 
 def delay(attempt: int) -> float:
     """Seconds to wait after failed attempt number ``attempt`` (from 0): exponential, with full jitter."""
-    return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2**attempt))
+    return random.uniform(0, min(MAX_RETRY_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**attempt))
 
 
 def passing(error: AwsError) -> bool:
@@ -25,7 +33,7 @@ def passing(error: AwsError) -> bool:
     if isinstance(error, TransactionCancelled):
         codes = {reason.code for reason in error.reasons} - {"None"}
         return codes <= {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-    return isinstance(error, (Conflict, Throttled, Unavailable))
+    return isinstance(error, (Conflict, NotSent, Throttled, Unavailable))
 
 
 async def repeat(
@@ -49,6 +57,6 @@ async def repeat(
                 attempt += 1
                 if clock() <= deadline:
                     continue
-            if unknown is not None and isinstance(error, (AccessDenied, Throttled)):
+            if unknown is not None and isinstance(error, (AccessDenied, NotSent, Throttled)):
                 raise unknown from error
             raise

@@ -52,7 +52,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @cache
 def aws(timeout: float = 8.0) -> Aws:
     """``timeout`` in seconds, as ``BotoAws`` has it."""
-    return BotoAws(threads=16, timeout=timeout)
+    return BotoAws(most=16, timeout=timeout)
 
 
 def milliseconds() -> int:

@@ -17,7 +17,7 @@ SERVICE_GATEWAY = ""
 _SECONDS = 20.0
 
 
-async def ask(aws: Aws, service: Service, operations: Sequence[tuple[int, Operation]]) -> None:
+async def send_to_sequencer(aws: Aws, service: Service, operations: Sequence[tuple[int, Operation]]) -> None:
     """Sends each operation with the session it is about, 0 for none."""
     requests = [
         Request(Principal(session), number, operation) for number, (session, operation) in enumerate(operations)

@@ -27,12 +27,12 @@ from faaskeeper.znode.operations import (
     Create,
     CreateSession,
     Delete,
+    DeleteContainer,
     ExpireSession,
     ListChildren,
     Multi,
     Operation,
     Outcome,
-    Reap,
     SetAcl,
     SetData,
     UnwatchSubtree,
@@ -385,10 +385,11 @@ _OPERATIONS: dict[str, tuple[type[Any], Callable[[Any], list[Any]], Callable[...
     "attach": (AttachSession, lambda o: [o.timeout], _checked(AttachSession, checked_number)),
     "close": (CloseSession, lambda o: [1] if o.silent else [], _unpack_close),
     "expire": (ExpireSession, lambda o: [o.epoch], _checked(ExpireSession, checked_number)),
+    # deleteContainer; a tag is part of PROTOCOL_VERSION, so it stays
     "reap": (
-        Reap,
+        DeleteContainer,
         lambda o: [o.path, o.czxid, o.mzxid, o.pzxid],
-        _checked(Reap, _text, checked_number, checked_number, checked_number),
+        _checked(DeleteContainer, _text, checked_number, checked_number, checked_number),
     ),
     "watch": (WatchSubtree, lambda o: [o.path, o.gateway], _checked(WatchSubtree, _text, checked_gateway)),
     "unwatch": (

@@ -1,8 +1,9 @@
-"""When the janitor has to look at which container and TTL znodes: markers in the ledger, in the order of their time.
+"""Candidates: container and TTL znodes that will be deleted if nothing changes (ContainerManager.getCandidates). Each
+has an item in the ledger, and these are in the order of the times from which the znodes may go.
 
-A transaction after which such a znode waits only for time puts a marker, one item more. Nothing takes it out again
-but the janitor, once it has seen at the znode itself that there is nothing to wait for. So there are no markers, and
-nothing is paid, where there are no such znodes; and the janitor reads those only whose time has come.
+A transaction after which such a znode waits only for time puts its candidate, one item more. Only the janitor takes it
+out again, once it has seen at the znode itself that there is nothing to wait for. So where there are no such znodes,
+there are no candidates and nothing is paid; and the janitor reads only those whose time has come.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import ConditionFailed
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.keys import DUE, Key, due_key, due_sort
-from faaskeeper.znode.containers import due, waits_only_for_time
+from faaskeeper.storage.keys import CANDIDATE, Key, candidate_key, candidate_sort
+from faaskeeper.znode.containers import candidate_from, waits_only_for_time
 from faaskeeper.znode.model import Znode
 
-LONGEST_WAIT = 86_400_000
-"""ms after which a marker comes due at the latest: those of TTL znodes that were deleted early must not stay long."""
+MAX_WAIT_MS = 86_400_000
+"""After so long the janitor looks at a candidate in any case: one whose TTL znode was deleted early must not stay."""
 
 
 @dataclass(frozen=True, slots=True)
-class Marker:
+class Candidate:
     """``zxid`` is that of the transaction since which the znode has waited."""
 
     path: str
@@ -32,10 +33,10 @@ class Marker:
     zxid: int
 
 
-def marker_of(
+def candidate_of(
     path: str, before: Znode | None, after: Znode | None, time: int
 ) -> tuple[Key, dict[str, Attribute]] | None:
-    """The marker (key, attributes) that a transaction at ``time`` (ms) puts, if the znode begins to wait with it."""
+    """The candidate (key, attributes) that a transaction at ``time`` (ms) puts, if the znode begins to wait with it."""
     if after is None or not waits_only_for_time(after):
         return None
     if before is not None and before.czxid == after.czxid and waits_only_for_time(before):
@@ -43,29 +44,31 @@ def marker_of(
     return _key(after, path, time), {"zxid": number(after.zxid)}
 
 
-async def due_markers(aws: Aws, service: Service, now: int, most: int, after: Marker | None = None) -> list[Marker]:
-    """The first ``most`` markers whose time is before ``now`` (ms), those after ``after``."""
+async def read_candidates(
+    aws: Aws, service: Service, now: int, most: int, after: Candidate | None = None
+) -> list[Candidate]:
+    """The first ``most`` candidates whose time is before ``now`` (ms), those after ``after``."""
     page = {} if after is None else {"ExclusiveStartKey": after.key.attributes}
     response = await repeat(
         lambda: aws.call(
             "dynamodb",
             "query",
             TableName=service.ledger,
-            KeyConditionExpression="pk = :due AND sk < :now",
-            ExpressionAttributeValues={":due": string(DUE), ":now": string(due_sort(now))},
+            KeyConditionExpression="pk = :candidate AND sk < :now",
+            ExpressionAttributeValues={":candidate": string(CANDIDATE), ":now": string(candidate_sort(now))},
             Limit=most,
             **page,
         )
     )
-    markers: list[Marker] = []
+    candidates: list[Candidate] = []
     for item in response["Items"]:
         sort = get_string(item, "sk")
         path = get_string(item, "full", sort.partition("#")[2])
-        markers.append(Marker(path, Key("ledger", DUE, sort), get_number(item, "zxid")))
-    return markers
+        candidates.append(Candidate(path, Key("ledger", CANDIDATE, sort), get_number(item, "zxid")))
+    return candidates
 
 
-async def drop_marker(aws: Aws, service: Service, marker: Marker) -> None:
+async def drop_candidate(aws: Aws, service: Service, candidate: Candidate) -> None:
     """Unless the znode has begun to wait anew."""
     try:
         await repeat(
@@ -73,18 +76,18 @@ async def drop_marker(aws: Aws, service: Service, marker: Marker) -> None:
                 "dynamodb",
                 "delete_item",
                 TableName=service.ledger,
-                Key=marker.key.attributes,
+                Key=candidate.key.attributes,
                 ConditionExpression="zxid = :zxid",
-                ExpressionAttributeValues={":zxid": number(marker.zxid)},
+                ExpressionAttributeValues={":zxid": number(candidate.zxid)},
             )
         )
     except ConditionFailed:
         return
 
 
-async def move_marker(aws: Aws, service: Service, marker: Marker, node: Znode, now: int) -> None:
+async def move_candidate(aws: Aws, service: Service, candidate: Candidate, node: Znode, now: int) -> None:
     """To the time when ``node``, which still waits, has to be looked at again."""
-    key = _key(node, marker.path, now)
+    key = _key(node, candidate.path, now)
     names: dict[str, dict[str, str]] = {}
     values = {":zxid": number(node.zxid)}
     update = "SET zxid = :zxid"
@@ -106,8 +109,8 @@ async def move_marker(aws: Aws, service: Service, marker: Marker, node: Znode, n
                 **names,
             )
         )
-    await drop_marker(aws, service, marker)
+    await drop_candidate(aws, service, candidate)
 
 
 def _key(node: Znode, path: str, now: int) -> Key:
-    return due_key(min(due(node), now + LONGEST_WAIT), path)
+    return candidate_key(min(candidate_from(node), now + MAX_WAIT_MS), path)

@@ -15,7 +15,7 @@ from typing import Any
 from faaskeeper.blocks.attributes import Attribute, Item, binary, number, string, string_set
 from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.candidates import marker_of
+from faaskeeper.storage.candidates import candidate_of
 from faaskeeper.storage.keys import (
     Key,
     child_key,
@@ -46,13 +46,19 @@ from faaskeeper.storage.znodes import (
     tombstone_attributes,
 )
 from faaskeeper.znode import quotas
-from faaskeeper.znode.model import Blob, Event, EventKind, Session, Stored, Znode
+from faaskeeper.znode.model import Blob, Event, EventKind, Session, Stored, Znode, data_length
 from faaskeeper.znode.state import State
 
 MAX_TRANSACTION_ITEMS = 100
 """Of one transaction, the head included (DynamoDB limit)."""
 MAX_TRANSACTION_BYTES = 3_500_000
 """Of one transaction; DynamoDB's limit is 4 MB, counted its own way."""
+MAX_TRANSACTION_UNITS = 450
+"""Write units of one transaction, two for each KB of an item as it was or will be, whichever is larger. DynamoDB admits
+a transaction whole or not at all, so one above what a table may take in a second can never happen: 1,000 in a partition
+(Developer Guide, "Burst and adaptive capacity"), 500 in the table where ``Tier.max_write_units`` is lowest."""
+_UNITS_BESIDE = 50
+"""What belongs to one item that is itself above the limit goes with it: no split would make it smaller."""
 MAX_TRANSACTION_KEY_BYTES = 200_000
 """Of the keys that the head lists; an item ends at 400 KB."""
 MAX_ITEM_BYTES = 400_000
@@ -79,13 +85,15 @@ class Watched:
 @dataclass(slots=True)
 class Plan:
     """The writes of one transaction without the head: ``keys`` and ``actions`` in step with ``sizes``, the bytes of
-    each item as it will be: what is not written anew counts too, for the item and for whoever reads them all at once.
+    each item as it will be: what is not written anew counts too, for the item and for whoever reads them all at once;
+    and with ``units``, what each write costs.
     """
 
     keys: list[Key] = field(default_factory=list[Key])
     actions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     checks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     sizes: list[int] = field(default_factory=list[int])
+    units: list[int] = field(default_factory=list[int])
     watched: Watched = field(default_factory=Watched)
 
     @property
@@ -94,6 +102,7 @@ class Plan:
         return (
             len(self.actions) + len(self.checks) < MAX_TRANSACTION_ITEMS
             and sum(self.sizes) < MAX_TRANSACTION_BYTES
+            and sum(self.units) <= max(MAX_TRANSACTION_UNITS, max(self.units, default=0) + _UNITS_BESIDE)
             and sum(key.size for key in self.keys) < MAX_TRANSACTION_KEY_BYTES
         )
 
@@ -140,7 +149,7 @@ def plan(
     for path, before, after in state.changed_nodes():
         happened = by_path.pop(path, [])
         item = snapshot.items.get(path) or NodeItem(path, {})
-        watched = writer.node(path, item, after, happened, zxid, assumed_missing=path in assumed)
+        watched = writer.node(path, item, before, after, happened, zxid, assumed_missing=path in assumed)
         sets.extend((path, FIRED.get(name, name)) for name in watched)
         concerned = subtrees.watching_above(path) | more.watching_above(path) if happened else frozenset[str]()
         gateways |= concerned
@@ -150,8 +159,8 @@ def plan(
         writer.ephemeral(path, before, after)
         writer.reference(before, after)
         writer.quota(path, before, after)
-        if marker := marker_of(path, before, after, time):
-            writer.put(*marker)
+        if candidate := candidate_of(path, before, after, time):
+            writer.put(*candidate)
     if by_path:
         raise AssertionError(f"events on paths that did not change: {sorted(by_path)}")
     for session, before, after in state.changed_sessions():
@@ -215,19 +224,21 @@ class _Writer:
         self._snapshot = snapshot
         self.plan = Plan()
 
-    def put(self, key: Key, attributes: Mapping[str, Attribute]) -> None:
+    def put(self, key: Key, attributes: Mapping[str, Attribute], before: int = 0) -> None:
+        """``before``: bytes of the item that it replaces."""
         item = {**key.attributes, **attributes}
         if key.full is not None:
             item["full"] = string(key.full)
-        self._add(key, "Put", {"Item": item}, item_size(item))
+        self._add(key, "Put", {"Item": item}, item_size(item), before)
 
-    def delete(self, key: Key) -> None:
-        self._add(key, "Delete", {"Key": key.attributes}, 0)
+    def delete(self, key: Key, before: int = 0) -> None:
+        self._add(key, "Delete", {"Key": key.attributes}, 0, before)
 
     def node(
         self,
         path: str,
         item: NodeItem,
+        before: Znode | None,
         after: Znode | None,
         happened: list[Event],
         zxid: int,
@@ -242,7 +253,7 @@ class _Writer:
         transaction is cancelled and the batch loaded again; a set loaded in use is moved as it is then, without a
         condition. So registrations cost one retry a node at most and can never stall the writes.
         """
-        self._value(path, item, after)
+        self._value(path, item, before, after)
         new = tombstone_attributes(zxid) if after is None else attributes_of(after, self._service.inline_limit)
         names: dict[str, str] = {}
         values: dict[str, Attribute] = {}
@@ -288,7 +299,7 @@ class _Writer:
         kept = {name: value for name, value in item.attributes.items() if name not in removed}
         # its events are JSON, and must fit into an item too, or it could never go
         escapes = path.count('"') + path.count("\\")
-        self._add(key, "Update", update, item_size({**kept, **new}) + escapes)
+        self._add(key, "Update", update, item_size({**kept, **new}) + escapes, item_size(item.attributes))
         return watched
 
     def edge(self, path: str, before: Znode | None, after: Znode | None) -> None:
@@ -353,18 +364,20 @@ class _Writer:
         if check not in self.plan.checks:
             self.plan.checks.append(check)
 
-    def _value(self, path: str, item: NodeItem, after: Znode | None) -> None:
+    def _value(self, path: str, item: NodeItem, before: Znode | None, after: Znode | None) -> None:
         """The value item beside the node: written with the data it belongs to, removed with it."""
         data = after.data if after else None
+        old = data_length(before.data) if before and item.has_value else 0
         if after and isinstance(data, bytes) and len(data) > self._service.inline_limit:
-            self.put(value_key(path), {"data": binary(data), "mzxid": number(after.mzxid)})
+            self.put(value_key(path), {"data": binary(data), "mzxid": number(after.mzxid)}, old)
         elif item.has_value and not isinstance(data, Stored):
-            self.delete(value_key(path))
+            self.delete(value_key(path), old)
 
-    def _add(self, key: Key, action: str, parameters: dict[str, Any], size: int) -> None:
+    def _add(self, key: Key, action: str, parameters: dict[str, Any], size: int, before: int) -> None:
         self.plan.keys.append(key)
         self.plan.actions.append({action: {"TableName": key.table_name(self._service), **parameters}})
         self.plan.sizes.append(size + key.size + 100)
+        self.plan.units.append(2 * -(-(max(size, before) + key.size + 100) // 1024))
 
 
 def blob_of(node: Znode | None) -> str:

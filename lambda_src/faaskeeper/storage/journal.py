@@ -23,6 +23,7 @@ from faaskeeper.storage.commit import (
     MAX_TRANSACTION_BYTES,
     MAX_TRANSACTION_ITEMS,
     MAX_TRANSACTION_KEY_BYTES,
+    MAX_TRANSACTION_UNITS,
     Plan,
     head_update,
 )
@@ -50,18 +51,21 @@ def journal_key(service: Service, zxid: int) -> str:
 def journal_of(key: str, planned: Plan, head: Head) -> Journal:
     """Cuts ``planned`` into steps that fit. ``head`` is the one that follows; its keys are set to the last step's."""
     steps: list[tuple[list[Key], list[dict[str, Any]]]] = []
-    size = key_size = 0
-    for write_key, action, action_size in zip(planned.keys, planned.actions, planned.sizes, strict=True):
+    size = key_size = units = 0
+    writes = zip(planned.keys, planned.actions, planned.sizes, planned.units, strict=True)
+    for write_key, action, action_size, action_units in writes:
         key_size += write_key.size
         size += action_size
+        units += action_units
         full = steps and (
             len(steps[-1][0]) >= MAX_TRANSACTION_ITEMS - 1
             or size > MAX_TRANSACTION_BYTES
+            or units > MAX_TRANSACTION_UNITS
             or key_size > MAX_TRANSACTION_KEY_BYTES
         )
         if not steps or full:
             steps.append(([], []))
-            size, key_size = action_size, write_key.size
+            size, key_size, units = action_size, write_key.size, action_units
         steps[-1][0].append(write_key)
         steps[-1][1].append(action)
     following = replace(head, keys=tuple(steps[-1][0]))

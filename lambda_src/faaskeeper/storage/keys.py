@@ -14,8 +14,8 @@ from faaskeeper.blocks.attributes import Attribute, string
 from faaskeeper.protocol.service import Service
 from faaskeeper.znode.paths import name, parent
 
-_MAX_PARTITION_KEY = 2048
-_MAX_SORT_KEY = 1024
+_MAX_PARTITION_KEY_BYTES = 2048
+_MAX_SORT_KEY_BYTES = 1024
 
 NODE = "node"
 VALUE = "value"
@@ -28,7 +28,8 @@ HEAD = "head"
 EVENT = "event"
 SUBTREE = "subtree"
 REFERENCE = "blob"
-DUE = "due"
+CANDIDATE = "due"
+"""The value is part of DATA_VERSION: tables of deployed services have it."""
 JANITOR = "janitor"
 
 
@@ -61,19 +62,19 @@ KEY_NAMES = {"znodes": ("path", "part"), "sessions": ("id", "part"), "ledger": (
 
 def node_key(path: str) -> Key:
     """The znode itself: stat, acl, small data, watch sets."""
-    partition, full = _fit(path, _MAX_PARTITION_KEY, "")
+    partition, full = _fit(path, _MAX_PARTITION_KEY_BYTES, "")
     return Key("znodes", partition, NODE, full)
 
 
 def value_key(path: str) -> Key:
     """Data too large for the znode's item and too small for the bucket."""
-    return Key("znodes", _fit(path, _MAX_PARTITION_KEY, "")[0], VALUE)
+    return Key("znodes", _fit(path, _MAX_PARTITION_KEY_BYTES, "")[0], VALUE)
 
 
 def child_key(path: str) -> Key:
     """The edge from the parent of ``path`` to it."""
-    sort, full = _fit(name(path), _MAX_SORT_KEY, CHILD_PREFIX)
-    return Key("znodes", _fit(parent(path), _MAX_PARTITION_KEY, "")[0], sort, full)
+    sort, full = _fit(name(path), _MAX_SORT_KEY_BYTES, CHILD_PREFIX)
+    return Key("znodes", _fit(parent(path), _MAX_PARTITION_KEY_BYTES, "")[0], sort, full)
 
 
 def session_key(session: int) -> Key:
@@ -81,7 +82,7 @@ def session_key(session: int) -> Key:
 
 
 def ephemeral_key(session: int, path: str) -> Key:
-    sort, full = _fit(path, _MAX_SORT_KEY, EPHEMERAL_PREFIX)
+    sort, full = _fit(path, _MAX_SORT_KEY_BYTES, EPHEMERAL_PREFIX)
     return Key("sessions", session_partition(session), sort, full)
 
 
@@ -118,13 +119,13 @@ def reference_key(blob: str) -> Key:
     return Key("ledger", REFERENCE, blob)
 
 
-def due_key(time: int, path: str) -> Key:
+def candidate_key(time: int, path: str) -> Key:
     """Tells the janitor to look at the container or TTL znode at ``path`` when ``time`` (ms) has come."""
-    sort, full = _fit(path, _MAX_SORT_KEY, due_sort(time))
-    return Key("ledger", DUE, sort, full)
+    sort, full = _fit(path, _MAX_SORT_KEY_BYTES, candidate_sort(time))
+    return Key("ledger", CANDIDATE, sort, full)
 
 
-def due_sort(time: int) -> str:
+def candidate_sort(time: int) -> str:
     return f"{time:015d}#"
 
 

@@ -25,7 +25,7 @@ from faaskeeper.znode.state import State
 MAX_KEYS = 100
 """Of a BatchGetItem (DynamoDB limit)."""
 _ROUNDS = 8
-_MAX_COUNTED = 10_000
+_MAX_COUNTED_ZNODES = 10_000
 """Znodes in the subtrees that a batch has counted: all writes wait meanwhile."""
 _PARENT = 10
 """Znodes that one with children counts for besides: it takes a request of its own."""
@@ -158,7 +158,7 @@ async def _usage(aws: Aws, service: Service, top: str, counted: int) -> tuple[Us
     level = [top]
     while level:
         counted += _LEVEL + len(level)
-        if counted > _MAX_COUNTED:
+        if counted > _MAX_COUNTED_ZNODES:
             return None, counted
         groups = [level[start : start + MAX_KEYS] for start in range(0, len(level), MAX_KEYS)]
         loaded = await asyncio.gather(*(batch_get(aws, service, map(node_key, group)) for group in groups))
@@ -171,8 +171,8 @@ async def _usage(aws: Aws, service: Service, top: str, counted: int) -> tuple[Us
         size += sum(data_length(node.data) for _, node in nodes)
         parents = [path for path, node in nodes if node.children]
         counted += _PARENT * len(parents)
-        if counted + sum(node.children for _, node in nodes) > _MAX_COUNTED:
-            return None, _MAX_COUNTED
+        if counted + sum(node.children for _, node in nodes) > _MAX_COUNTED_ZNODES:
+            return None, _MAX_COUNTED_ZNODES
         listings = await asyncio.gather(*(read_children(aws, service, path) for path in parents))
         level = list[str]()
         for path, listing in zip(parents, listings, strict=True):

@@ -11,7 +11,7 @@ from faaskeeper.znode import acl as acls
 from faaskeeper.znode import paths, quotas
 from faaskeeper.znode.acl import Caller
 from faaskeeper.znode.children import add_child, remove_child
-from faaskeeper.znode.create_mode import CREATE_MODES, MAX_TTL, CreateMode
+from faaskeeper.znode.create_mode import CREATE_MODES, MAX_TTL_MS, CreateMode
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import Event, EventKind, Permission, Session, Znode, ZnodeKind, data_length, int32
 from faaskeeper.znode.operations import (
@@ -21,12 +21,12 @@ from faaskeeper.znode.operations import (
     Create,
     CreateSession,
     Delete,
+    DeleteContainer,
     ExpireSession,
     ListChildren,
     Multi,
     Operation,
     Outcome,
-    Reap,
     SetAcl,
     SetData,
     UnwatchSubtree,
@@ -37,11 +37,11 @@ from faaskeeper.znode.state import State
 __all__ = ["Applied", "Caller", "apply"]
 
 _MAX_CREATES = 2**31 - 1
-MAX_CLOSED = 10_000
+MAX_CLOSED_ZNODES = 10_000
 """Ephemerals that go in one transaction with their session; before it those go that it owns besides."""
-_MAX_CLOSED_BYTES = 4_000_000
+_MAX_CLOSED_CHARACTERS = 4_000_000
 """Characters of their paths and ACLs, which the events of their end repeat, likewise."""
-MAX_LISTED = 50_000
+MAX_LISTED_CHILDREN = 50_000
 """Children of a node that ListChildren lists: all writes wait while it does."""
 MAX_NAME_CHARACTERS = 1_000_000
 """Characters of their names, of which each takes six bytes at most in a reply."""
@@ -129,8 +129,8 @@ class _Transaction:
                 return self._close_session()
             case ExpireSession():
                 return self._expire_session(operation)
-            case Reap():
-                return self._reap(operation)
+            case DeleteContainer():
+                return self._delete_container(operation)
             case WatchSubtree() | UnwatchSubtree():
                 if not paths.is_valid(operation.path):
                     raise ZnodeError(Code.BAD_ARGUMENTS, "no znode can be there")
@@ -253,8 +253,8 @@ class _Transaction:
         session_id = self._caller.session
         owned = self._state.ephemerals(session_id)
         closed = size = 0
-        for path in owned[:MAX_CLOSED]:
-            if size > _MAX_CLOSED_BYTES:
+        for path in owned[:MAX_CLOSED_ZNODES]:
+            if size > _MAX_CLOSED_CHARACTERS:
                 break
             node = self._state.node(path)
             if node is not None and node.owner == session_id:
@@ -272,27 +272,27 @@ class _Transaction:
             return self._close_session()
         return Outcome(Code.OK, self._zxid)
 
-    def _reap(self, reap: Reap) -> Outcome:
-        node = self._existing(reap.path)
-        same = (node.czxid, node.pzxid) == (reap.czxid, reap.pzxid)
+    def _delete_container(self, delete: DeleteContainer) -> Outcome:
+        node = self._existing(delete.path)
+        same = (node.czxid, node.pzxid) == (delete.czxid, delete.pzxid)
         match node.kind:
             case ZnodeKind.CONTAINER:
-                due = same and node.creates > 0
+                candidate = same and node.creates > 0
             case ZnodeKind.TTL:
-                due = same and node.mzxid == reap.mzxid and node.mtime + node.ttl <= self._time
+                candidate = same and node.mzxid == delete.mzxid and node.mtime + node.ttl <= self._time
             case _:
-                due = False
-        if not due:
-            raise ZnodeError(Code.BAD_VERSION, f"{reap.path} is not due")
+                candidate = False
+        if not candidate:
+            raise ZnodeError(Code.BAD_VERSION, f"{delete.path} is not what the janitor saw, or its time has not come")
         if node.children:
-            raise ZnodeError(Code.NOT_EMPTY, reap.path)
-        self._remove(reap.path, node)
+            raise ZnodeError(Code.NOT_EMPTY, delete.path)
+        self._remove(delete.path, node)
         return Outcome(Code.OK, self._zxid)
 
     def _list_children(self, listing: ListChildren) -> Outcome:
         node = self._existing(listing.path)
         acls.check(node.acl, Permission.READ, self._caller)
-        if node.children > MAX_LISTED:
+        if node.children > MAX_LISTED_CHILDREN:
             raise ZnodeError(Code.OPERATION_TIMEOUT, f"{listing.path} has {node.children} children")
         names = self._state.child_names(listing.path)
         if sum(map(len, names)) > MAX_NAME_CHARACTERS:
@@ -364,8 +364,8 @@ def _create_mode(create: Create) -> CreateMode:
     if mode is None:
         raise ZnodeError(Code.BAD_ARGUMENTS, f"flags {create.flags} are no create mode")
     if mode.kind is ZnodeKind.TTL:
-        if create.ttl is None or not 0 < create.ttl <= MAX_TTL:
-            raise ZnodeError(Code.BAD_ARGUMENTS, f"ttl {create.ttl} is not within 1 and {MAX_TTL} ms")
+        if create.ttl is None or not 0 < create.ttl <= MAX_TTL_MS:
+            raise ZnodeError(Code.BAD_ARGUMENTS, f"ttl {create.ttl} is not within 1 and {MAX_TTL_MS} ms")
     elif create.ttl is not None:
         raise ZnodeError(Code.BAD_ARGUMENTS, f"flags {create.flags} take no ttl, but it is {create.ttl}")
     return mode

@@ -13,6 +13,6 @@ def waits_only_for_time(node: Znode | None) -> bool:
     return node.kind is ZnodeKind.TTL or (node.kind is ZnodeKind.CONTAINER and node.creates > 0)
 
 
-def due(node: Znode) -> int:
+def candidate_from(node: Znode) -> int:
     """From when on a node that waits only for time may go, in ms since the epoch; 0 for a container."""
     return node.mtime + node.ttl if node.kind is ZnodeKind.TTL else 0

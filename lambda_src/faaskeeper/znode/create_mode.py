@@ -27,5 +27,5 @@ CREATE_MODES: Mapping[int, CreateMode] = MappingProxyType(
 )
 """By the flags on the wire; what is not here is BAD_ARGUMENTS."""
 
-MAX_TTL = (1 << 40) - 1
+MAX_TTL_MS = (1 << 40) - 1
 """Milliseconds (EphemeralType.TTL.maxValue)."""

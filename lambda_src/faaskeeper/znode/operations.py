@@ -92,7 +92,7 @@ class ExpireSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Reap:
+class DeleteContainer:
     """By the janitor: delete a childless container or expired TTL znode, if it is still as it was seen.
 
     ``czxid`` and ``pzxid`` are those the janitor saw; ``mzxid`` likewise for TTL nodes. Any difference makes the
@@ -139,7 +139,7 @@ Operation: TypeAlias = (
     | AttachSession
     | CloseSession
     | ExpireSession
-    | Reap
+    | DeleteContainer
     | WatchSubtree
     | UnwatchSubtree
     | ListChildren

@@ -14,11 +14,11 @@ from faaskeeper.znode.operations import (
     Create,
     CreateSession,
     Delete,
+    DeleteContainer,
     ExpireSession,
     ListChildren,
     Multi,
     Operation,
-    Reap,
     SetAcl,
     SetData,
     UnwatchSubtree,
@@ -44,7 +44,7 @@ def touched(operation: Operation, session_id: int) -> Touched:
     closes = isinstance(operation, CloseSession | ExpireSession)
     return Touched(
         paths=frozenset(path for path in _paths(operation) if paths.is_valid(path)),
-        sessions=frozenset() if isinstance(operation, Reap) else frozenset({session_id}),
+        sessions=frozenset() if isinstance(operation, DeleteContainer) else frozenset({session_id}),
         ephemerals=frozenset({session_id}) if closes else frozenset(),
     )
 
@@ -59,7 +59,7 @@ def _paths(operation: Operation) -> Iterator[str]:
             yield paths.parent(path)
             if flags in CREATE_MODES and not CREATE_MODES[flags].sequential:
                 yield path
-        case Delete(path=path) | Reap(path=path) if "/" in path:
+        case Delete(path=path) | DeleteContainer(path=path) if "/" in path:
             yield paths.parent(path)
             yield path
         case SetData(path=path) | SetAcl(path=path) | Check(path=path) | ListChildren(path=path):
@@ -67,7 +67,15 @@ def _paths(operation: Operation) -> Iterator[str]:
         case Multi(operations=operations):
             for each in operations:
                 yield from _paths(each)
-        case Create() | Delete() | Reap() | CreateSession() | AttachSession() | CloseSession() | ExpireSession():
+        case (
+            Create()
+            | Delete()
+            | DeleteContainer()
+            | CreateSession()
+            | AttachSession()
+            | CloseSession()
+            | ExpireSession()
+        ):
             pass
         case WatchSubtree() | UnwatchSubtree():
             pass

@@ -16,10 +16,10 @@ from faaskeeper.znode.model import Identity, Session, Stat, Znode
 from faaskeeper.znode.operations import (
     AttachSession,
     CreateSession,
+    DeleteContainer,
     ExpireSession,
     Operation,
     Outcome,
-    Reap,
     UnwatchSubtree,
     WatchSubtree,
 )
@@ -27,7 +27,7 @@ from faaskeeper.znode.sessions import admit
 from faaskeeper.znode.state import NotLoaded, State
 from faaskeeper.znode.touched import touched
 
-UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
+UNPROVEN = (CreateSession, ExpireSession, DeleteContainer, WatchSubtree, UnwatchSubtree)
 """What nobody proves by a password (faaskeeper.functions.sequencer.batch)."""
 _DOOMSDAY = 1 << 62
 
@@ -60,7 +60,7 @@ class Model:
             try:
                 if not isinstance(operation, UNPROVEN):
                     admit(state, session, password, principal.epoch, attaching=attaching)
-                time = _DOOMSDAY if isinstance(operation, Reap) else self.zxid + 1
+                time = _DOOMSDAY if isinstance(operation, DeleteContainer) else self.zxid + 1
                 applied = apply(state, operation, caller, self.zxid + 1, time)
             except ZnodeError as error:
                 return Applied(Outcome(error.code, self.zxid), changed=False)

@@ -20,11 +20,11 @@ from faaskeeper.znode.operations import (
     AttachSession,
     Create,
     CreateSession,
+    DeleteContainer,
     ExpireSession,
     Multi,
     Operation,
     Outcome,
-    Reap,
     SetData,
 )
 from faaskeeper_simulator.checker.model import Model, timeless
@@ -34,7 +34,7 @@ from faaskeeper_simulator.harness.witness import Commit, Sent, Witness, position
 
 _TRUSTED = ("reaper", "janitor")
 """Functions whose requests may be about anybody's session."""
-_RESERVED = (ExpireSession, Reap)
+_RESERVED = (ExpireSession, DeleteContainer)
 """What only they may ask for."""
 
 
@@ -203,7 +203,7 @@ def _unforeseeable(operation: Operation, actual: Outcome | None) -> bool:
     sequencer's clock a znode's time had not come."""
     if isinstance(operation, CreateSession | AttachSession):
         return actual is None or actual.code is Code.SESSION_EXPIRED
-    if isinstance(operation, Reap):
+    if isinstance(operation, DeleteContainer):
         return actual is None or actual.code is Code.BAD_VERSION
     return False
 

@@ -25,7 +25,7 @@ class Cloud:
     """Must be made inside ``loop.run``. Faults come from ``faults``, everything else from the loop's seed."""
 
     def __init__(self, faults: Faults | None = None, *, sdk_attempts: int = SDK_ATTEMPTS, limits: bool = False) -> None:
-        """``limits``: AWS's throughput limits hold."""
+        """``limits``: AWS's throughput limits hold, and those of ``dynamodb.limit``."""
         self.loop = running_loop()
         self.faults = faults if faults is not None else Faults.none()
         self.faults.follow(self.loop.time)

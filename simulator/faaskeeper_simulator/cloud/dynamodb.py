@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Final
 
 from faaskeeper.blocks.errors import AwsError
@@ -44,6 +45,15 @@ class DynamoDb:
     ) -> None:
         """Keys are (attribute, type), e.g. ``("path", "S")``; ``ttl`` names the attribute of time to live."""
         self._store.tables[name] = Table(name, partition_key, sort_key, ttl)
+
+    def limit(
+        self, table: str, *, max_write_units: float = inf, max_read_units: float = inf, hosts: int | None = None
+    ) -> None:
+        """What the table takes in a second (its ceiling on demand), where the cloud's limits hold. ``hosts`` is the
+        number of partitions that its keys share: a new table on demand has four, by the 4,000 write units that it
+        begins with (Developer Guide, "Understanding DynamoDB warm throughput"). None: each key has its own."""
+        limited = self._store.tables[table]
+        limited.max_write_units, limited.max_read_units, limited.hosts = max_write_units, max_read_units, hosts
 
     def items(self, table: str) -> list[Item]:
         """Every item as last committed, whether visible yet or not."""

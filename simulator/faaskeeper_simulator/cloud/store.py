@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,15 +55,22 @@ class Store:
         self.usage.add_capacity(table.name, "write", units)
         return units
 
-    def admits_write(self, table: Table, key: Key, size: int, *, transactional: bool = False) -> bool:
-        """Whether a write of ``size`` bytes is within the limit of its partition."""
-        units = max(1, math.ceil(size / WRITE_UNIT)) * (2.0 if transactional else 1.0)
-        return self.limits.admit(self.now, ("write", table.name, key[0]), WRITE_UNITS, units)
+    def admits_writes(self, writes: Iterable[tuple[Table, Key, int]], *, transactional: bool = False) -> bool:
+        """Whether writes of so many bytes are within the limits of their partitions and tables, all together."""
+        wanted: dict[Hashable, tuple[float, float]] = {}
+        for table, key, size in writes:
+            units = max(1, math.ceil(size / WRITE_UNIT)) * (2.0 if transactional else 1.0)
+            _want(wanted, ("write", table.name, table.host(key[0])), WRITE_UNITS, units)
+            _want(wanted, ("write", table.name), table.max_write_units, units)
+        return self.limits.admit_all(self.now, wanted)
 
     def admits_read(self, table: Table, partition: Any, size: int) -> bool:
-        """Whether a read of ``size`` bytes is within the limit of its partition."""
+        """Whether a read of ``size`` bytes is within the limits of its partition and table."""
         units = max(1, math.ceil(size / READ_UNIT))
-        return self.limits.admit(self.now, ("read", table.name, partition), READ_UNITS, units)
+        wanted: dict[Hashable, tuple[float, float]] = {}
+        _want(wanted, ("read", table.name, table.host(partition)), READ_UNITS, units)
+        _want(wanted, ("read", table.name), table.max_read_units, units)
+        return self.limits.admit_all(self.now, wanted)
 
     def expire_later(self, table: Table, key: Key) -> None:
         """Time to live: some time after the moment the item names, it goes, as a write like any other."""
@@ -79,6 +86,10 @@ class Store:
         item = cell.newest.item
         if item is not None and item.get(table.ttl or "") == {"N": moment} and cell.busy_until <= self.now:
             cell.write(self.now, None, 0)
+
+
+def _want(wanted: dict[Hashable, tuple[float, float]], what: Hashable, rate: float, units: float) -> None:
+    wanted[what] = rate, wanted.get(what, (rate, 0.0))[1] + units
 
 
 class validating:

@@ -11,6 +11,7 @@ import bisect
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from .values import Item, comparable, kind, stored
@@ -107,6 +108,9 @@ class Table:
         self.sort_key = KeyAttribute(*sort_key, limit=1024) if sort_key else None
         self.key_names = frozenset({partition_key[0]} | ({sort_key[0]} if sort_key else set()))
         self.partitions: dict[Any, Partition] = {}
+        self.max_write_units = inf
+        self.max_read_units = inf
+        self.hosts: int | None = None
         self._order: list[tuple[int, Any]] = []
 
     def key_of(self, attributes: dict[str, Any], *, whole: bool = False) -> Key:
@@ -117,6 +121,10 @@ class Table:
             _key_part(self.partition_key, attributes),
             _key_part(self.sort_key, attributes) if self.sort_key else "",
         )
+
+    def host(self, partition: Any) -> Any:
+        """The partition that holds the items of this partition key, as far as throughput goes."""
+        return partition if self.hosts is None else zlib.crc32(repr(partition).encode()) % self.hosts
 
     def key_attributes(self, item: Item) -> Item:
         return {name: item[name] for name in self.key_names}

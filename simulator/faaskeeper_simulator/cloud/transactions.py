@@ -128,6 +128,8 @@ class Transactions:
     def _prepare(self, actions: list[Action]) -> list[CancellationReason]:
         store = self.store
         reasons = [self._vote(action) for action in actions]
+        if all(reason is _FINE for reason in reasons) and not self._admitted(actions):
+            reasons = [CancellationReason("ThrottlingError"), *reasons[1:]]
         failed = [index for index, reason in enumerate(reasons) if reason is not _FINE]
         if len(failed) > 1 and store.faults.happens(FaultKind.FEW_REASONS, "transact_write_items"):
             named = store.random.choice(failed)
@@ -145,12 +147,19 @@ class Transactions:
             if not action.allowed(old):
                 shown = action.parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
                 return CancellationReason("ConditionalCheckFailed", copy_item(old) if shown and old else {})
-            _, new_size = action.result(old)
+            action.result(old)
         except (InvalidExpression, InvalidValue):
             return CancellationReason("ValidationError")
-        if not store.admits_write(action.table, action.key, max(action.cell.newest.size, new_size), transactional=True):
-            return CancellationReason("ThrottlingError")
         return _FINE
+
+    def _admitted(self, actions: list[Action]) -> bool:
+        """By partitions and tables, the transaction as a whole."""
+        larger = (
+            (action, max(action.cell.newest.size, action.result(action.cell.newest.item)[1])) for action in actions
+        )
+        return self.store.admits_writes(
+            ((action.table, action.key, size) for action, size in larger), transactional=True
+        )
 
     def _cancel(
         self, operation: str, actions: list[Action], reasons: list[CancellationReason], until: float

@@ -131,7 +131,7 @@ def write(store: Store, operation: str, parameters: Mapping[str, Any]) -> Respon
                 item=copy_item(old.item) if shown and old.item else None,
             )
         item, size = action.result(old.item)
-    if not store.admits_write(action.table, action.key, max(old.size, size)):
+    if not store.admits_writes([(action.table, action.key, max(old.size, size))]):
         raise Throttled(
             "dynamodb", operation, "ProvisionedThroughputExceededException", f"over the limit of {action.key[0]!r}"
         )

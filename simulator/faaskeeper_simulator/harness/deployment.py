@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from faaskeeper.blocks import runtime
-from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.functions.janitor import function as janitor
 from faaskeeper.functions.janitor.janitor import Janitor
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.notifier import function as notifier
 from faaskeeper.functions.reaper.function import look_at
 from faaskeeper.functions.sequencer import function as sequencer
@@ -87,11 +87,11 @@ class Deployment:
         await self.cloud.admin.call("sqs", "create_queue", QueueName=name, Attributes=attributes)
 
     def _start_sequencer(self, instance: Instance) -> Handler:
-        aws, service = self.cloud.client(instance.process, timeout=sequencer._TIMEOUT), self.service
+        aws, service = self.cloud.client(instance.process, timeout=sequencer._TIMEOUT_SECONDS), self.service
         made = sequencer_committer(aws, service, _clock(instance), "notifier")
 
         async def handle(event: Any, context: Context) -> None:
-            seconds = context.get_remaining_time_in_millis() / 1000 - sequencer.MARGIN
+            seconds = context.get_remaining_time_in_millis() / 1000 - sequencer.MARGIN_SECONDS
             for record in event["Records"]:
                 attributes = record["attributes"]
                 process = self._sender(int(attributes["SequenceNumber"]))
@@ -112,7 +112,7 @@ class Deployment:
         aws = self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT)
 
         async def handle(event: Any, context: Context) -> Any:
-            return {"batchItemFailures": await look_at(aws, self.service, event["Records"], Metrics())}
+            return {"batchItemFailures": await look_at(aws, self.service, event["Records"], FunctionMetrics())}
 
         return handle
 
@@ -120,7 +120,7 @@ class Deployment:
         made = Janitor(self.cloud.client(instance.process, timeout=_FUNCTION_TIMEOUT), self.service, _clock(instance))
 
         async def handle(event: Any, context: Context) -> None:
-            await made.run(context.get_remaining_time_in_millis() / 1000 - janitor.MARGIN)
+            await made.run(context.get_remaining_time_in_millis() / 1000 - janitor.MARGIN_SECONDS)
 
         return handle
 

@@ -15,9 +15,9 @@ from faaskeeper.znode.operations import (
     AttachSession,
     CloseSession,
     Delete,
+    DeleteContainer,
     ExpireSession,
     Operation,
-    Reap,
     SetData,
 )
 from faaskeeper_simulator.cloud import Cloud
@@ -60,7 +60,7 @@ class Forger:
             AttachSession(20_000),
             CloseSession(),
             ExpireSession(epoch),
-            Reap(path, 1, 1, 1),
+            DeleteContainer(path, 1, 1, 1),
         )
         return self._chance.choice(choices)
 

@@ -154,12 +154,12 @@ def timers_compare_nothing() -> Iterator[None]:
     found="seeds 5002591 and 5003377",
 )
 def a_timer_ahead_is_dropped() -> Iterator[None]:
-    async def due(self: Heartbeat, beat: int, timer: int, *rest: Any) -> Pulse | None:
+    async def check(self: Heartbeat, beat: int, timer: int, *rest: Any) -> Pulse | None:
         pulse = await self.read()
         return None if pulse and pulse.alive and timer > pulse.timer else await real(self, beat, timer, *rest)
 
-    real = Heartbeat.due
-    with patch.object(Heartbeat, "due", due):
+    real = Heartbeat.check
+    with patch.object(Heartbeat, "check", check):
         yield
 
 
@@ -171,7 +171,7 @@ def expiry_knows_no_epoch() -> Iterator[None]:
     async def check(aws: Any, service: Any, timer: SessionTimer, waited: int) -> None:
         session = await expiry.read_session(aws, service, timer.session)
         if session is not None:
-            await expiry.ask(aws, service, [(timer.session, ExpireSession(session.epoch))])
+            await expiry.send_to_sequencer(aws, service, [(timer.session, ExpireSession(session.epoch))])
 
     with patch.object(expiry, "_check_session", check):
         yield

@@ -15,7 +15,7 @@ DEAD = "dead"
 """The one value of ``state``, which only ``declare_dead`` writes."""
 
 NO_BEAT = -1
-LONGEST_TIMEOUT = 3_600_000
+MAX_TIMEOUT_MS = 3_600_000
 
 Arm = Callable[[int, int, float], Awaitable[None]]
 """Sends a delayed message with a beat and a timer number, to come due after seconds."""
@@ -36,7 +36,7 @@ class Pulse:
 class Heartbeat:
     """One that lives as long as its beat moves; in an item of its own.
 
-    It beats by a conditional update. A delayed message carries the beat that was seen when it was sent; ``due`` looks
+    It beats by a conditional update. A delayed message carries the beat that was seen when it was sent; ``check`` looks
     whether the beat has moved since, and sends the next. The number of the last message is in the item, or about to
     come there. For how long a message was held is the queue's own account, so no two machines' clocks are compared: who
     beats counts from before it sent its last beat, and so is the first to know that its time is over.
@@ -81,7 +81,7 @@ class Heartbeat:
         pulse = pulse_of(response["Attributes"])
         return pulse if pulse is not None and pulse.alive else None
 
-    async def due(self, beat: int, timer: int, waited: int, arm: Arm) -> Pulse | None:
+    async def check(self, beat: int, timer: int, waited: int, arm: Arm) -> Pulse | None:
         """A message came due that was sent with ``beat`` and ``timer`` and that the queue held for ``waited`` ms,
         perhaps doubled, perhaps late. If it lives, the next message is armed, else it is dead from now on, and the
         answer as ``declare_dead``'s. A read unit and a write unit.
@@ -188,7 +188,7 @@ def pulse_of(item: Item) -> Pulse | None:
     return Pulse(
         _written_by_anybody(item["beat"], NO_BEAT),
         get_string(item, "state") != DEAD,
-        min(LONGEST_TIMEOUT, _written_by_anybody(item.get("timeout", {}), 0)),
+        min(MAX_TIMEOUT_MS, _written_by_anybody(item.get("timeout", {}), 0)),
         get_number(item, "timer"),
     )
 

@@ -17,7 +17,7 @@ from faaskeeper.blocks.primitives.item import StoredItem
 _CLOCKS_DIFFER = 1.01
 """A contender waits that much longer than the lease. NTP slews a clock by at most 0.05 %."""
 _POLLS_PER_LEASE = 5
-_LONGEST_POLL = 1.0
+_MAX_POLL_SECONDS = 1.0
 _NAMES = {"#holder": "holder", "#token": "token", "#beat": "beat", "#seconds": "seconds"}
 
 
@@ -90,7 +90,7 @@ class TimedLock:
                 continue
             if now >= deadline:
                 raise LockHeld(f"{seen.holder.rsplit('#', 1)[0]} holds the lock with token {seen.token}")
-            poll = min(_LONGEST_POLL, seen.seconds / _POLLS_PER_LEASE)
+            poll = min(_MAX_POLL_SECONDS, seen.seconds / _POLLS_PER_LEASE)
             await asyncio.sleep(max(0.0, min(poll, lapses - now, deadline - now)))
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import ConditionFailed
 from faaskeeper.blocks.primitives.item import StoredItem
 
-_MAX_REMOVED = 100
+_MAX_REMOVED_ENTRIES = 100
 """Entries a request: an expression has at most 300 operators and 4 KB."""
 
 
@@ -96,7 +96,7 @@ class AtomicList:
         unit for each hundred and for each other trim that came in between."""
         held = await self.read()
         while (count := min(upto, held.end) - held.first) > 0:
-            count = min(count, _MAX_REMOVED)
+            count = min(count, _MAX_REMOVED_ENTRIES)
             removed = ", ".join(f"#entries[{index}]" for index in reversed(range(count)))
             try:
                 item = await self._item.update(

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import delete_blobs, list_blobs
 from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.blocks.queues import delete_reply_queue, list_gateways, send_timer
-from faaskeeper.functions.requests import ask
+from faaskeeper.blocks.queues import delete_reply_queue, list_receivers, send_timer
+from faaskeeper.functions.requests import send_to_sequencer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
-from faaskeeper.storage.candidates import Marker, drop_marker, due_markers, move_marker
+from faaskeeper.storage.candidates import Candidate, drop_candidate, move_candidate, read_candidates
 from faaskeeper.storage.keys import gateway_key, node_key
 from faaskeeper.storage.ledger import Head, read_subtrees
 from faaskeeper.storage.leftovers import (
@@ -31,15 +31,15 @@ from faaskeeper.storage.loading import batch_get
 from faaskeeper.storage.sessions import GatewayItem, gateway_of
 from faaskeeper.storage.znode_blobs import list_references
 from faaskeeper.storage.znodes import NodeItem
-from faaskeeper.znode.containers import due, waits_only_for_time
-from faaskeeper.znode.operations import Operation, Reap, UnwatchSubtree
+from faaskeeper.znode.containers import candidate_from, waits_only_for_time
+from faaskeeper.znode.operations import DeleteContainer, Operation, UnwatchSubtree
 
-MARKERS_PER_STEP = 100
-YOUNGEST_QUEUE = 3_600_000
+CANDIDATES_PER_STEP = 100
+MIN_QUEUE_AGE_MS = 3_600_000
 """ms. A gateway makes its queue before it makes itself known, and is not that slow."""
-YOUNGEST_BLOB = 3 * 3_600_000
+MIN_BLOB_AGE_MS = 3 * 3_600_000
 """ms. A request with the blob follows it within minutes, else its gateway is dead and with it the session that asks;
-and it fails after an hour in the queue (``batch.OLDEST_REQUEST``). What has no reference by then will have none."""
+and it fails after an hour in the queue (``batch.MAX_REQUEST_AGE_MS``). What has no reference by then will have none."""
 _KEYS_PER_BATCH = 100
 
 
@@ -59,34 +59,34 @@ class Chores:
     """Read units that scans of the znodes have cost."""
     _alive: dict[str, bool] = field(default_factory=dict[str, bool])
 
-    async def reap(self, after: Marker | None) -> Marker | None:
-        """Asks for the removal of container and TTL znodes whose time has come. The sequencer decides, as between
-        this look and its turn they may have got children or data (ContainerManager, and deleteContainer in
+    async def containers(self, after: Candidate | None) -> Candidate | None:
+        """Asks the sequencer to delete the candidates whose time has come. It decides, as between this look and its
+        turn they may have got children or data (ContainerManager, and deleteContainer in
         PrepRequestProcessor). One read unit a znode looked at."""
-        markers = await due_markers(self.aws, self.service, self.now, MARKERS_PER_STEP, after)
-        items = await batch_get(self.aws, self.service, [node_key(marker.path) for marker in markers])
+        candidates = await read_candidates(self.aws, self.service, self.now, CANDIDATES_PER_STEP, after)
+        items = await batch_get(self.aws, self.service, [node_key(candidate.path) for candidate in candidates])
         asked: list[tuple[int, Operation]] = []
         handled = [
-            self._look_at(marker, NodeItem(marker.path, items.get(node_key(marker.path), {})), asked)
-            for marker in markers
+            self._look_at(candidate, NodeItem(candidate.path, items.get(node_key(candidate.path), {})), asked)
+            for candidate in candidates
         ]
         await asyncio.gather(*handled)
         if asked:
-            await ask(self.aws, self.service, asked)
+            await send_to_sequencer(self.aws, self.service, asked)
             self.metrics.add("ReapedZnodes", len(asked))
-        return markers[-1] if len(markers) == MARKERS_PER_STEP else None
+        return candidates[-1] if len(candidates) == CANDIDATES_PER_STEP else None
 
-    async def _look_at(self, marker: Marker, item: NodeItem, asked: list[tuple[int, Operation]]) -> None:
+    async def _look_at(self, candidate: Candidate, item: NodeItem, asked: list[tuple[int, Operation]]) -> None:
         node = item.znode
-        if item.zxid < marker.zxid and marker.zxid > self.head.floor:
-            return  # the marker's transaction is just becoming visible
+        if item.zxid < candidate.zxid and candidate.zxid > self.head.floor:
+            return  # the candidate's transaction is just becoming visible
         if node is None or not waits_only_for_time(node):
-            await drop_marker(self.aws, self.service, marker)
-        elif due(node) > self.now:
-            await move_marker(self.aws, self.service, marker, node, self.now)
+            await drop_candidate(self.aws, self.service, candidate)
+        elif candidate_from(node) > self.now:
+            await move_candidate(self.aws, self.service, candidate, node, self.now)
         else:
-            # the marker stays until it is seen that the node is gone
-            asked.append((0, Reap(marker.path, node.czxid, node.mzxid, node.pzxid)))
+            # the candidate stays until it is seen that the node is gone
+            asked.append((0, DeleteContainer(candidate.path, node.czxid, node.mzxid, node.pzxid)))
 
     async def gateways(self, start: str) -> str | None:
         """Sends each gateway's reaper a timer as if its chain of timers were lost. If it is not, the timer number
@@ -103,9 +103,9 @@ class Chores:
 
     async def queues(self, start: str) -> str | None:
         """Deletes the reply queues of gateways that are gone."""
-        owners = await list_gateways(self.aws, self.service)
+        owners = await list_receivers(self.aws, self.service)
         gone = await self._gone(owners)
-        before = self.now - YOUNGEST_QUEUE
+        before = self.now - MIN_QUEUE_AGE_MS
         deleted = await asyncio.gather(
             *(delete_reply_queue(self.aws, self.service, owner, before) for owner in sorted(gone))
         )
@@ -122,7 +122,7 @@ class Chores:
             for path, gateways in sorted(watching.items())
             for gateway in sorted(gateways & gone)
         ]
-        await ask(self.aws, self.service, operations)
+        await send_to_sequencer(self.aws, self.service, operations)
         return None
 
     async def leftovers(self, start: str) -> str | None:
@@ -151,7 +151,7 @@ class Chores:
         if self.head.journal:
             return start  # a transaction that is half done may be about to make references
         found, more = await list_blobs(self.aws, self.service, start)
-        old = [blob.key for blob in found if blob.modified < self.now - YOUNGEST_BLOB]
+        old = [blob.key for blob in found if blob.modified < self.now - MIN_BLOB_AGE_MS]
         if old:
             used = await list_references(self.aws, self.service, old[0], old[-1])
             if orphans := [key for key in old if key not in used]:

@@ -8,13 +8,13 @@ from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseco
 from faaskeeper.functions.environment import service
 from faaskeeper.functions.janitor.janitor import Janitor
 
-MARGIN = 10.0
+MARGIN_SECONDS = 10.0
 """Seconds before the function's timeout at which no other step is begun."""
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
     try:
-        run(_janitor().run(context.get_remaining_time_in_millis() / 1000 - MARGIN))
+        run(_janitor().run(context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS))
     finally:
         _janitor().metrics.emit(service().name, milliseconds())
 

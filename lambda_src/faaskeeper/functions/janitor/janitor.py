@@ -2,9 +2,9 @@
 
 It is started by a schedule, every minute as ZooKeeper's ContainerManager is, also when nobody is connected: at 1.5
 read units and some 50 ms of a small function that is a few cents a month, a tenth of what polling the
-idle queues costs, and there is no chain of timers that could break. Every run reaps the znodes whose time has come
-and continues what an earlier run began; once an hour one looks what else there is to begin. A run that finds nothing
-to do ends there.
+idle queues costs, and there is no chain of timers that could break. Every run has the candidates deleted whose time has
+come, and continues what an earlier run began; once an hour one looks what else there is to begin. A run that finds
+nothing to do ends there.
 
 One janitor works at a time (``TimedLock``), to save work, not for safety: every step would bear being doubled. Where
 it stopped is in a register; a run that finds it moved by another ends.
@@ -25,12 +25,12 @@ from dataclasses import astuple, dataclass, field, replace
 from faaskeeper.blocks.attributes import get_string, string
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError
-from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.primitives import Lease, LockHeld, LockLost, Register, TimedLock, Versioned, VersionMismatch
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.janitor.chores import Chores
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.candidates import due_markers
+from faaskeeper.storage.candidates import read_candidates
 from faaskeeper.storage.keys import janitor_key
 from faaskeeper.storage.ledger import Head, raise_floor, read_head
 
@@ -40,11 +40,11 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 WEEK = 7 * DAY
-LEASE = 20.0
+LEASE_SECONDS = 20.0
 """Seconds. Longer than any step takes."""
-PATIENCE = 21.0
+PATIENCE_SECONDS = 21.0
 """Seconds: a janitor that died is outlived within one run."""
-_PAUSE = 0.25
+_PAUSE_SECONDS = 0.25
 """Seconds between pages of a scan, so that it takes at most a sixth of what a partition can give (3,000 units/s)."""
 _NO_HEAD = Head(0, 0, (), Position(0, 0))
 
@@ -111,7 +111,7 @@ class Janitor:
     """``clock`` gives ms since the epoch, ``name`` tells people who holds the lock."""
 
     def __init__(self, aws: Aws, service: Service, clock: Callable[[], int], name: str = "janitor") -> None:
-        self.metrics = Metrics()
+        self.metrics = FunctionMetrics()
         self._aws = aws
         self._service = service
         self._clock = clock
@@ -124,11 +124,11 @@ class Janitor:
         """Does what is due, for at most about ``seconds``; the next run goes on. Raises AwsError."""
         deadline = _loop_time() + seconds
         kept = await self._register.read()
-        waiting = await due_markers(self._aws, self._service, self._clock(), 1)
+        waiting = await read_candidates(self._aws, self._service, self._clock(), 1)
         if not waiting and not _progress_of(kept).has_work(self._clock()):
             return
         try:
-            async with self._lock.held(self._name, LEASE, patience=PATIENCE) as lease:
+            async with self._lock.held(self._name, LEASE_SECONDS, patience=PATIENCE_SECONDS) as lease:
                 await self._work(kept, lease, deadline)
         except LockHeld as error:
             logger.info("another janitor is at work: %s", error)
@@ -147,14 +147,14 @@ class Janitor:
         async def goes_on() -> bool:
             if _loop_time() >= deadline:
                 return False
-            if lease.remaining() < LEASE / 2:
+            if lease.remaining() < LEASE_SECONDS / 2:
                 await lease.renew()
             return True
 
         try:
-            marker = await chores.reap(None)
-            while marker is not None and await goes_on():
-                marker = await chores.reap(marker)
+            candidate = await chores.containers(None)
+            while candidate is not None and await goes_on():
+                candidate = await chores.containers(candidate)
         except AwsError as error:
             failures.append(error)
         for name, each in progress.passes.items():
@@ -189,7 +189,7 @@ async def _continue(chore: Chore, chores: Chores, state: Pass, goes_on: Callable
             break  # not now
         state = replace(state, units=state.units + chores.units - before, cursor=following)
         if following is not None:
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSE_SECONDS)
     return state
 
 

@@ -8,7 +8,7 @@ import logging
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.queues import send_timer
-from faaskeeper.functions.requests import ask
+from faaskeeper.functions.requests import send_to_sequencer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, Timer, encode_timer
 from faaskeeper.storage.sessions import ENDED, gateway_heartbeat, list_gateway_sessions, read_gateway, read_session
@@ -18,7 +18,7 @@ from faaskeeper.znode.operations import ExpireSession
 logger = logging.getLogger(__name__)
 
 
-async def due(aws: Aws, service: Service, timer: Timer, waited: int, metrics: Metrics) -> None:
+async def check_timer(aws: Aws, service: Service, timer: Timer, waited: int, metrics: Metrics) -> None:
     """A timer came due, perhaps late, perhaps not for the first time.
 
     ``waited`` is for how many ms SQS held the message, by its own clock: nobody can make a timer come due before its
@@ -35,7 +35,7 @@ async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer, waited
         await send_timer(aws, service, encode_timer(GatewayTimer(timer.gateway, beat, number)), seconds)
 
     heartbeat = gateway_heartbeat(aws, service, timer.gateway)
-    pulse = await heartbeat.due(timer.beat, timer.timer, waited, arm)
+    pulse = await heartbeat.check(timer.beat, timer.timer, waited, arm)
     if pulse is None:
         return
     if pulse.alive and pulse.timeout != ENDED:
@@ -72,7 +72,7 @@ async def _check_session(aws: Aws, service: Service, timer: SessionTimer, waited
         await send_timer(aws, service, encode_timer(timer), _rest(session, gateway.timeout) / 1000)
         return
     # the sequencer leaves a session alone that has been attached anew in the meantime
-    await ask(aws, service, [(timer.session, ExpireSession(timer.epoch))])
+    await send_to_sequencer(aws, service, [(timer.session, ExpireSession(timer.epoch))])
 
 
 def _rest(session: Session, stood_still: int) -> int:

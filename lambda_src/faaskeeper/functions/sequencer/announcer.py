@@ -14,7 +14,7 @@ from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AccessDenied, AwsError, NotFound
 from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.blocks.queues import check_in, list_gateways, send_reply
+from faaskeeper.blocks.queues import check_in, list_receivers, send_reply
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply, is_gateway, outcome_size, pack_event
 from faaskeeper.protocol.service import Service
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 _MAX_EVENT_BYTES = 100_000
 """Of events carried in a message; more are read from the ledger."""
 _MAX_REPLY_OUTCOME_BYTES = 700_000
-"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MAX_BYTES``)."""
+"""Of outcomes in one message, if there are several: it needs no claim check then (``queues.MAX_MESSAGE_BYTES``)."""
 _NUMBER_BYTES = 22
 """Of a request's number, with what separates it."""
 _MAX_INLINE_HINTS = 10
 """Gateways that the sequencer hints itself; for more it asks the notifier, so that writes go on meanwhile."""
-_MAX_NAMED = 2000
+_MAX_NAMED_GATEWAYS = 2000
 """Gateways that the notifier is told by name: its message ends at 256 KB."""
 _MAX_HANDED_OVER_BYTES = 100_000
 """Of replies that the notifier is given to send; an asynchronous invocation takes 256 KB, escaped quotes included."""
@@ -107,12 +107,12 @@ class Announcer:
 
     async def _hint_all(self, message: ReplyMessage, watched: Watched, told: frozenset[str]) -> None:
         gateways = (await self._watching(watched.sets) | watched.gateways) - told
-        if len(gateways) > _MAX_NAMED:
+        if len(gateways) > _MAX_NAMED_GATEWAYS:
             gateways = frozenset((EVERYBODY,))
         if gateways:
             self._metrics.add("Hints", len(gateways))
         if self._notifier is None and EVERYBODY in gateways:
-            gateways = await list_gateways(self._aws, self._service) - told
+            gateways = await list_receivers(self._aws, self._service) - told
         if self._notifier is None or (len(gateways) <= _MAX_INLINE_HINTS and EVERYBODY not in gateways):
             await asyncio.gather(*(self._send(gateway, message) for gateway in sorted(gateways)))
             return

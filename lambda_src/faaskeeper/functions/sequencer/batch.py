@@ -18,7 +18,7 @@ from faaskeeper.storage.loading import MAX_KEYS, Snapshot, Wanted, load
 from faaskeeper.storage.znode_blobs import is_data_key
 from faaskeeper.znode import quotas
 from faaskeeper.znode.acl import Caller, caller_of
-from faaskeeper.znode.apply import MAX_CLOSED, Applied, apply
+from faaskeeper.znode.apply import MAX_CLOSED_ZNODES, Applied, apply
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import Blob, Event, ZnodeKind
 from faaskeeper.znode.operations import (
@@ -26,11 +26,11 @@ from faaskeeper.znode.operations import (
     CloseSession,
     Create,
     CreateSession,
+    DeleteContainer,
     ExpireSession,
     Multi,
     Operation,
     Outcome,
-    Reap,
     SetData,
     UnwatchSubtree,
     WatchSubtree,
@@ -42,16 +42,16 @@ from faaskeeper.znode.touched import touched
 
 logger = logging.getLogger(__name__)
 
-OLDEST_REQUEST = 3_600_000
+MAX_REQUEST_AGE_MS = 3_600_000
 """ms. After an outage nobody waits for older requests any more, so they fail instead of running."""
 MAX_OPERATIONS = 5_000
 """Of a multi. One that an invocation does not get through in its time would come again and again, before all others."""
 _MAX_BATCH_OUTCOME_BYTES = 60_000
-_UNPROVEN = (CreateSession, ExpireSession, Reap, WatchSubtree, UnwatchSubtree)
+_UNPROVEN = (CreateSession, ExpireSession, DeleteContainer, WatchSubtree, UnwatchSubtree)
 """Operations that no session stands behind, or not yet."""
-_RESERVED = (ExpireSession, Reap)
+_RESERVED = (ExpireSession, DeleteContainer)
 _ITEMS_TO_AIM_AT = 90
-_MAX_LOADED = 500
+_MAX_LOADED_ZNODES = 500
 """Znodes of closing sessions that are loaded at once: each may be as large as an item."""
 
 
@@ -204,7 +204,7 @@ def _outcome(
     operation = entry.request.operation
     principal = entry.request.principal
     try:
-        if entry.sent < time - OLDEST_REQUEST:
+        if entry.sent < time - MAX_REQUEST_AGE_MS:
             raise ZnodeError(Code.OPERATION_TIMEOUT, "older than an hour")
         if isinstance(operation, CreateSession | AttachSession) and not snapshot.alive.get(entry.gateway, False):
             raise ZnodeError(Code.SESSION_EXPIRED, f"gateway {entry.gateway} is not alive")
@@ -270,8 +270,8 @@ def _missing(missing: NotLoaded, snapshot: Snapshot) -> Wanted:
     if missing.usage is not None:
         return Wanted(usage=frozenset({missing.usage}))
     assert missing.path is not None
-    owned = (path for paths in snapshot.ephemerals.values() for path in sorted(paths)[:MAX_CLOSED])
-    following = set(islice((path for path in owned if path not in snapshot.items), _MAX_LOADED))
+    owned = (path for paths in snapshot.ephemerals.values() for path in sorted(paths)[:MAX_CLOSED_ZNODES])
+    following = set(islice((path for path in owned if path not in snapshot.items), _MAX_LOADED_ZNODES))
     paths = following | {parent(path) for path in following} | {missing.path}
     return Wanted(paths=frozenset(paths - snapshot.items.keys()))
 

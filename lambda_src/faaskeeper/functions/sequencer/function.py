@@ -22,20 +22,22 @@ from faaskeeper.storage.ledger import Head
 
 logger = logging.getLogger(__name__)
 
-MARGIN = 2.0
+MARGIN_SECONDS = 2.0
 """Seconds before the function's timeout at which an attempt ends, so that the failure is handled, not cut off."""
-_TIMEOUT = 3.0
+_TIMEOUT_SECONDS = 3.0
 """Seconds for which an answer of AWS is waited for: all writes wait with it, and there is time to try again."""
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
-    seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN
-    run(process_records(aws(_TIMEOUT), service(), _committer(), event["Records"], seconds))
+    seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+    run(process_records(aws(_TIMEOUT_SECONDS), service(), _committer(), event["Records"], seconds))
 
 
 @cache
 def _committer() -> Committer[Entry, Head, Batch]:
-    return sequencer_committer(aws(_TIMEOUT), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None)
+    return sequencer_committer(
+        aws(_TIMEOUT_SECONDS), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None
+    )
 
 
 async def process_records(

@@ -16,6 +16,7 @@ from faaskeeper.blocks.errors import TooLarge
 from faaskeeper.blocks.invocation import Invocation, Rejected
 from faaskeeper.blocks.metrics import Metrics
 from faaskeeper.blocks.transactions import Position
+from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.sequencer.announcer import Announcer
 from faaskeeper.functions.sequencer.batch import Batch, Entry, build_batch
 from faaskeeper.protocol.messages import outcome_size
@@ -50,7 +51,7 @@ def sequencer_committer(
     aws: Aws, service: Service, clock: Callable[[], int], notifier: str | None = None
 ) -> Committer[Entry, Head, Batch]:
     """One instance of the sequencer function. ``clock`` gives ms since the epoch, ``notifier`` is a function name."""
-    metrics = Metrics()
+    metrics = FunctionMetrics()
     return Committer(aws, clock, Sequencer(aws, service, clock, notifier, metrics), metrics)
 
 
