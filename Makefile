@@ -5,7 +5,7 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node check release demo clients bench bench-calls latency load test lint synth synth-all local snapshots clean
+.PHONY: help venv node check release demo clients bench bench-calls latency load test lint synth synth-all local cli-page snapshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -56,6 +56,9 @@ synth: venv node ## the CloudFormation template of every tier, in cdk.out/TIER
 		$(CDK) synth --quiet --output cdk.out/$$tier --context tier=$$tier || exit 1; \
 	done
 
+cli-page: venv ## bring docs/cli.md, made from the commands, up to date
+	@$(PY) -m scripts.cli_page
+
 snapshots: venv ## bring the reviewed template of each tier up to date
 	$(PY) -m tests.infra.snapshots
 
@@ -69,13 +72,15 @@ clean: ## remove what the targets made
 
 .venv/.made: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=...")'
-	@command -v node >/dev/null || { echo "node is needed (the AWS CDK runs on it): install Node.js 20 or later" >&2; exit 1; }
-	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@command -v node >/dev/null || { echo "node is needed (the AWS CDK runs on it): install Node.js 22 or later" >&2; exit 1; }
+	@echo "making .venv with the packages of pyproject.toml: about a minute, once" >&2
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 node_modules/.made: package.json package-lock.json
-	npm ci --no-audit --no-fund --loglevel=error
+	@echo "making node_modules with the CDK's command line, once" >&2
+	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 include tests/conformance/conformance.mk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Self
 
 from constructs import Node
@@ -11,6 +12,9 @@ from constructs import Node
 from faaskeeper_cdk import TIERS, InvalidServiceName
 from faaskeeper_cdk.discovery import checked_name
 
+_KEYS = frozenset(("account", "alarmTopic", "formerKeys", "name", "regions", "superDigest", "tier"))
+_OF_THE_CLI = frozenset(("acknowledged-issue-numbers", "cli-telemetry"))
+"""What commands of the CDK's own keep in the context."""
 _SUPER_DIGEST = re.compile(r"[^:]+:[A-Za-z0-9+/]{27}=")
 _TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(\.fifo)?")
 _KEY = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
@@ -37,6 +41,7 @@ class Settings:
     @classmethod
     def from_context(cls, node: Node) -> Self:
         """Raises InvalidSettings."""
+        _refuse_unknown(node)
         default = cls()
         tier = _text(node, "tier") or default.tier
         if tier not in TIERS:
@@ -70,6 +75,17 @@ class Settings:
                 raise InvalidSettings(f"{given}: one topic for {where}, of its region, is expected, and not {found}")
         former_keys = _arns(node, "formerKeys", _KEY, "the ARN of a KMS key", regions)
         return cls(name, tier, regions, account, super_digest, topics, former_keys)
+
+
+def _refuse_unknown(node: Node) -> None:
+    """Keys of the CDK and of its lookups have other signs than letters in them. Raises InvalidSettings."""
+    found: dict[str, object] = node.get_all_context()
+    for key in sorted(found.keys() - _KEYS - _OF_THE_CLI):
+        if re.fullmatch(r"[A-Za-z_-]+", key):
+            like = get_close_matches(key, _KEYS, 1)
+            raise InvalidSettings(
+                f"-c {key}: " + (f"{like[0]} is meant?" if like else f"one of {', '.join(sorted(_KEYS))}")
+            )
 
 
 def of_region(arns: tuple[str, ...], region: str | None) -> tuple[str, ...]:

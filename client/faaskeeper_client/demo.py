@@ -62,14 +62,14 @@ def _demo() -> None:
     usage = Usage()
     with ExitStack() as stack:
         _title("A FaaSKeeper on this machine")
-        with _timed("emulator of AWS started (its own environment is made at the first run)"):
+        with _timed("starting an emulator of AWS (the first run makes its environment: a minute)"):
             cloud = stack.enter_context(EmbeddedCloud())
-        with _timed("service synthesized by the CDK (kept for the next run) and deployed by CloudFormation"):
+        with _timed("synthesizing the service by the CDK (kept for the next run), deploying it by CloudFormation"):
             service = cloud.deploy()
         functions = stack.enter_context(Meter(cloud, "functions", usage))
         functions.lead_functions_here()
         way = stack.enter_context(Meter(cloud, "gateways", usage))
-        with _timed("two gateways started, as on two machines"):
+        with _timed("starting two gateways, as on two machines"):
             gateways = [_gateway(stack, way, service) for _ in range(2)]
         hosts = [gateway.hosts for gateway in gateways]
         began = time.monotonic()
@@ -303,9 +303,14 @@ def _clients(*hosts: str) -> Generator[list[KazooClient]]:
 
 @contextmanager
 def _timed(what: str) -> Generator[None]:
+    print(f"  {what} ...", end="", flush=True)
     began = time.monotonic()
-    yield
-    _say(f"{what}: {time.monotonic() - began:.1f} s")
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
+    print(f" {time.monotonic() - began:.1f} s", flush=True)
 
 
 def _take(source: queue.Queue[T], what: str) -> T:

@@ -19,6 +19,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from faaskeeper import page
 from faaskeeper.blocks.metrics import DIMENSION, NAMESPACE
 from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.protocol.service import Service
@@ -27,7 +28,7 @@ from faaskeeper_cdk.queues import Queues
 from faaskeeper_cdk.storage import Storage
 
 MINUTE = Duration.minutes(1)
-RUNBOOK = "docs/runbook.md"
+RUNBOOK = page("runbook.md")
 _SUM, _MAXIMUM = cloudwatch.Stats.SUM, cloudwatch.Stats.MAXIMUM
 _TABLE_OPERATIONS = {
     "znodes": ("BatchGetItem", "TransactWriteItems", "UpdateItem"),

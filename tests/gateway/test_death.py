@@ -14,7 +14,7 @@ from faaskeeper.blocks.errors import AccessDenied, NotFound, Unavailable
 from faaskeeper.blocks.primitives.heartbeat import DEAD
 from faaskeeper.blocks.queues import list_receivers, reply_queue_url
 from faaskeeper.protocol.messages import ReplyMessage, encode_reply
-from faaskeeper.storage.sessions import read_gateway
+from faaskeeper.storage.sessions import read_gateway, read_session
 from faaskeeper_client.gateway import missed_outcomes
 from faaskeeper_client.gateway.lasting_watches import LastingWatches
 
@@ -156,6 +156,40 @@ def test_a_gateway_that_is_stopped_and_another_in_its_place(aws: BotoAws) -> Non
             for index, zk in enumerate(clients):
                 assert (await zk.exists(f"/e{index}")).stat.owner == zk.session
                 assert (await zk.set(f"/e{index}", b"x")).error == OK
+
+    run(scenario())
+
+
+def test_a_gateway_that_is_stopped_is_not_taken_for_alive(aws: BotoAws) -> None:
+    """Nobody waits for the ten minutes that a gateway without ephemerals may stand still; a session that it had has
+    its whole timeout to come back to another."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            alone, left = await whole.gateway(), await whole.gateway()
+            await (await alone.connect()).call(CLOSE)
+            session = (await left.connect(lasts=4000)).session
+            began = time.monotonic()
+            for served in (alone, left):
+                await served.stop()
+            service = whole.stage.service
+
+            async def state(served: Served) -> str:
+                found = await read_gateway(aws, service, served.gateway.life.id)
+                return found.state if found else "gone"
+
+            async def is_(served: Served, expected: str) -> bool:
+                return await state(served) == expected
+
+            assert await state(left) != "alive"
+            await eventually(lambda: is_(alone, "gone"), "the item of a gateway without sessions goes")
+            await eventually(lambda: is_(left, "dead"), "the other is found dead")
+
+            async def expired() -> bool:
+                return await read_session(aws, service, session) is None
+
+            await eventually(expired, "the session expires")
+            assert time.monotonic() - began > 4
 
     run(scenario())
 

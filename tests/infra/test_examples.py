@@ -20,7 +20,7 @@ from aws_cdk import aws_ecs as ecs
 from examples.app import add_examples
 from examples.ec2_instance import Ec2Stack
 from faaskeeper_cdk import CoordinationService, EcsGateway, InvalidTask, Tier, ec2_gateway
-from faaskeeper_client.cli import command_parser
+from faaskeeper_client.cli.serving import gateway as gateway_command
 from faaskeeper_client.local import EmbeddedCloud
 from faaskeeper_client.local.synthesize import Assembly
 
@@ -55,6 +55,13 @@ def asset(assembly: Path, stack: str, holds: str) -> Path:
     sources += [each["source"]["directory"] for each in files.get("dockerImages", {}).values()]
     (found,) = [assembly / source for source in sources if (assembly / source / holds).exists()]
     return found
+
+
+def options_of(name: str, arguments: list[str]) -> tuple[str, str]:
+    """The service and the address of a ``faaskeeper gateway`` with these arguments."""
+    assert name == gateway_command.name
+    options = gateway_command.make_context(name, arguments).params
+    return options["service"], str(options["listen"])
 
 
 def test_each_is_synthesized_without_a_finding(assembly: Path) -> None:
@@ -134,8 +141,8 @@ class TestTask:
 
     def test_the_command_is_one(self, template: Callable[[str], dict[str, Any]]) -> None:
         gateway = self.container(template("ecs"), "faaskeeper")
-        options = command_parser().parse_args([flat(each) for each in gateway["Command"]])
-        assert (options.service, str(options.listen)) == ("beside-tasks", "127.0.0.1:2181")
+        name, *arguments = (flat(each) for each in gateway["Command"])
+        assert options_of(name, arguments) == ("beside-tasks", "127.0.0.1:2181")
         assert gateway["ReadonlyRootFilesystem"] is True
 
     def test_the_application_starts_when_the_gateway_answers(self, template: Callable[[str], dict[str, Any]]) -> None:
@@ -144,7 +151,7 @@ class TestTask:
 
     def test_the_image_is_built_when_deployed(self, assembly: Path) -> None:
         lines = (asset(assembly, "ecs", "Dockerfile") / "Dockerfile").read_text().splitlines()
-        assert 'RUN pip install --no-cache-dir "boto3<2,>=1.43" "kazoo<3,>=2.10"' in lines
+        assert 'RUN pip install --no-cache-dir "boto3<2,>=1.43" "click<9,>=8.5" "kazoo<3,>=2.10"' in lines
         assert lines[-1] == 'ENTRYPOINT ["python", "-m", "faaskeeper_client.cli"]'
         assert "USER 65534" in lines
 
@@ -227,5 +234,4 @@ class TestInstance:
         (command,) = re.findall(r"^ExecStart=(.*)$", self.script(template("ec2")), re.MULTILINE)
         python, *rest = shlex.split(command)
         assert (python, rest[:2]) == ("/opt/faaskeeper/bin/python", ["-m", "faaskeeper_client.cli"])
-        options = command_parser().parse_args(rest[2:])
-        assert (options.service, str(options.listen)) == ("on-instances", "127.0.0.1:2181")
+        assert options_of(rest[2], rest[3:]) == ("on-instances", "127.0.0.1:2181")

@@ -19,9 +19,9 @@ from faaskeeper.blocks.errors import AccessDenied
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
 from faaskeeper_cdk import CoordinationService, Tier
-from faaskeeper_client.cli.dead_letters import drop, list_letters, redrive
-from faaskeeper_client.cli.sessions import scan_sessions
-from faaskeeper_client.cli.status import read_status
+from faaskeeper_client.administration.dead_letters import drop, list_letters, redrive
+from faaskeeper_client.administration.sessions import scan_sessions
+from faaskeeper_client.administration.status import read_status
 from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
 

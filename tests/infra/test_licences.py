@@ -45,7 +45,12 @@ def licence(name: str) -> str:
 
 def test_the_page_lists_what_is_installed() -> None:
     text = (ROOT / "docs" / "licences.md").read_text()
-    for heading, extra in (("The client", ""), ("The constructs", "cdk"), ("The HTTP port", "http")):
+    for heading, extra in (
+        ("The client", ""),
+        ("The command line", "cli"),
+        ("The constructs", "cdk"),
+        ("The HTTP port", "http"),
+    ):
         section = text.partition(f"## {heading}")[2].partition("\n## ")[0]
         listed = dict(re.findall(r"^\| ([\w.-]+) \| ([^|]+?) \|$", section, re.MULTILINE))
         listed.pop("package", None)

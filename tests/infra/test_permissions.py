@@ -31,11 +31,11 @@ ENTRIES = {
         (f"{STORAGE}.znodes", "read_node_and_value"),
     ],
     "Admin": [
-        ("faaskeeper_client.cli.dead_letters", "drop"),
-        ("faaskeeper_client.cli.dead_letters", "list_letters"),
-        ("faaskeeper_client.cli.dead_letters", "redrive"),
-        ("faaskeeper_client.cli.sessions", "scan_sessions"),
-        ("faaskeeper_client.cli.status", "read_status"),
+        ("faaskeeper_client.administration.dead_letters", "drop"),
+        ("faaskeeper_client.administration.dead_letters", "list_letters"),
+        ("faaskeeper_client.administration.dead_letters", "redrive"),
+        ("faaskeeper_client.administration.sessions", "scan_sessions"),
+        ("faaskeeper_client.administration.status", "read_status"),
     ],
 }
 """What is called with each grant."""

@@ -25,6 +25,11 @@ def test_defaults() -> None:
     assert settings() == Settings(name="faaskeeper", tier="standard", regions=(), account=None)
 
 
+def test_what_the_cdk_keeps_in_the_context_is_its_own() -> None:
+    keys = ("@aws-cdk/core:annotationsInValidationReport", "availability-zones:account=1:region=r", "cli-telemetry")
+    assert settings(**dict.fromkeys(keys, False)) == settings()
+
+
 def test_one_stack_a_region() -> None:
     stacks = add_stacks(App(), settings(name="prod", tier="critical", regions="eu-central-1, us-east-1"))
     assert [(stack.stack_name, stack.region) for stack in stacks] == [
@@ -44,6 +49,9 @@ def test_without_a_region_the_stack_goes_wherever_it_is_deployed() -> None:
 @pytest.mark.parametrize(
     ("context", "message"),
     [
+        ({"teir": "standard"}, "^-c teir: tier is meant\\?$"),
+        ({"alarm-topic": IN_VIRGINIA}, "^-c alarm-topic: alarmTopic is meant\\?$"),
+        ({"stage": "prod"}, "^-c stage: one of account, alarmTopic, formerKeys, name, regions, superDigest, tier$"),
         ({"tier": "huge"}, "tier=huge: one of development, standard, critical"),
         ({"regions": "eu-central-1,Frankfurt"}, "'Frankfurt' is not the name of a region"),
         ({"regions": "us-east-1,us-east-1"}, "named twice"),

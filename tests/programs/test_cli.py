@@ -26,6 +26,11 @@ from .conftest import COMMAND, Deployed, Result, start
 
 Run = Callable[..., Result]
 
+UNREADABLE = {
+    "binary": "is shown to those with ADMIN permission only",
+    "closed": "does not allow reading",
+}
+
 
 @contextmanager
 def running(*arguments: str, environment: dict[str, str] | None = None) -> Generator[subprocess.Popen[str]]:
@@ -60,6 +65,25 @@ class TestZnodes:
         (a, e) = json.loads(run("tree", root, "--json").out)["children"]
         assert [child["path"] for child in a["children"]] == [f"{root}/a/b", f"{root}/a/d"]
         assert e["ephemeralOwner"] == zk.client_id[0]
+
+    def test_what_may_not_be_read_is_shown_and_marked(self, run: Run, zk: KazooClient, root: str) -> None:
+        zk.add_auth("digest", "bob:secret")
+        bob = make_digest_acl("bob", "secret", all=True)
+        zk.create(f"{root}/a", b"12345")
+        zk.create(f"{root}/b/below", makepath=True)
+        zk.set_acls(f"{root}/b", [bob])
+        closed = "(closed: its ACL does not allow reading)"
+        result = run("ls", "-l", root)
+        assert (result.status, result.err) == (0, "")
+        assert result.out.splitlines()[2].split(maxsplit=5) == ["-", "-", "-", "-", "-", f"b  {closed}"]
+        assert json.loads(run("ls", "-l", root, "--json").out)[1] == {"name": "b", "closed": True}
+        assert run("ls", "-l", root, "--auth", "bob:secret").out.splitlines()[2].endswith("0x0    b")
+        assert run("tree", root) == Result(0, f"{root}\n├── a\n└── b  {closed}\n", "")
+        assert json.loads(run("tree", root, "--json").out)["children"][1]["closed"] is True
+        assert run("tree", root, "--auth", "bob:secret").out.endswith("└── b\n    └── below\n")
+        assert run("tree", f"{root}/b") == Result(1, "", f"faaskeeper: {root}/b: its ACL does not allow this\n")
+        assert run("rm", "-r", root) == Result(1, "", f"faaskeeper: {root}/b: its ACL does not allow this\n")
+        assert zk.exists(f"{root}/a")
 
     def test_a_wide_tree(self, run: Run, zk: KazooClient, root: str) -> None:
         names = [f"{number:03d}" for number in range(300)]
@@ -300,13 +324,50 @@ class TestSubtrees:
         assert root in paths
         assert not [path for path in paths if path.startswith("/zookeeper")]
 
-    def test_a_hidden_acl_is_not_exported_wrong(self, run: Run, zk: KazooClient, root: str) -> None:
-        zk.create(f"{root}/a", acl=[make_digest_acl("bob", "secret", all=True), make_acl("world", "anyone", read=True)])
+    def test_a_hidden_acl_is_not_exported_wrong(
+        self, run: Run, gateway: GatewayThread, zk: KazooClient, root: str
+    ) -> None:
+        anyone = make_acl("world", "anyone", read=True, create=True)
+        zk.create(f"{root}/a", acl=[make_digest_acl("bob", "secret", all=True), anyone])
+        zk.create(f"{root}/a/below")
+        zk.create(f"{root}/b", b"data")
         result = run("export", root)
         assert result.status == 1
         assert result.err == (
             f"faaskeeper: {root}/a: its ACL is shown to those with ADMIN permission only: use --auth\n"
+            "2 znodes exported\n"
+            f"faaskeeper: not exported, with all below: {root}/a\n"
         )
+        assert [znode["path"] for znode in json.loads(result.out)["znodes"]] == [root, f"{root}/b"]
+        refused = run("import", "--from", gateway.hosts, root, "--to", f"{root}-copy")
+        assert refused.status == 1
+        assert zk.exists(f"{root}-copy") is None
+
+    def test_what_may_not_be_read_is_reported_and_the_rest_exported(
+        self, run: Run, zk: KazooClient, subtree: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "subtree.json"
+        file.write_text("the last good one")
+        assert run("export", f"{subtree}/nowhere", "--file", str(file)).status == 1
+        assert file.read_text() == "the last good one"
+        result = run("export", subtree, "--file", str(file))
+        assert result.status == 1
+        assert result.err.splitlines() == [
+            *(f"faaskeeper: {subtree}/{name}: its ACL {why}: use --auth" for name, why in UNREADABLE.items()),
+            "3 znodes exported",
+            f"faaskeeper: not exported, with all below: {subtree}/binary, {subtree}/closed",
+        ]
+        assert [znode["path"] for znode in json.loads(file.read_text())["znodes"]] == [
+            subtree,
+            f"{subtree}/empty",
+            f"{subtree}/null",
+        ]
+        assert list(tmp_path.iterdir()) == [file]
+
+    def test_a_pipe_is_not_replaced(self, gateway: GatewayThread, root: str) -> None:
+        command = [COMMAND, "export", root, "--file", "/dev/stdout", "--server", gateway.hosts]
+        shown = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
+        assert json.loads(shown)["root"] == root
 
     @pytest.mark.parametrize(
         ("text", "reason"),
@@ -450,7 +511,6 @@ class TestErrors:
             ("ls", "relative"),
             ("ls", "/trailing/"),
             ("ls", "/a//b"),
-            ("ls",),
             ("create", "/x", "--acl", "everybody"),
             ("create", "/x", "--ttl", "0"),
             ("create", "/x", "-c", "-s"),

@@ -16,7 +16,8 @@ from faaskeeper.protocol.messages import Principal, Request, RequestMessage, enc
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, encode_timer
 from faaskeeper.storage.sessions import beat, gateway_heartbeat, read_session
 from faaskeeper.znode.operations import CreateSession
-from faaskeeper_client.cli import dead_letters, main
+from faaskeeper_client.administration import dead_letters
+from faaskeeper_client.cli import main
 
 from .conftest import Deployed, Result, until
 

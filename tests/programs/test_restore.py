@@ -15,9 +15,9 @@ from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import child_key, node_key, session_key, value_key
 from faaskeeper.znode.model import Blob
+from faaskeeper_client.administration.contents import problems, read_contents
+from faaskeeper_client.administration.restore import InUse, Torn, restore
 from faaskeeper_client.cli import main
-from faaskeeper_client.cli.contents import problems, read_contents
-from faaskeeper_client.cli.restore import InUse, Torn, restore
 from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TextIO
 
 from faaskeeper.znode.model import Acl, Permission, Stat
+from faaskeeper_client.administration.progress import Progress, untold
 
 JsonObject = dict[str, Any]
 
+CLOSED = "(closed: its ACL does not allow reading)"
+
+_MAX_RICH_ROWS = 2000
+"""Above that a table takes rich seconds, and nobody reads it on a terminal."""
 _LETTERS = {
     "c": Permission.CREATE,
     "d": Permission.DELETE,
@@ -116,8 +126,72 @@ def show_data(data: bytes | None) -> None:
         show(text.removesuffix("\n"))
 
 
+@contextmanager
+def replacing(file: Path) -> Generator[TextIO]:
+    """To write a text file as a whole: under another name beside it, which takes its place when all went well. What is
+    no regular file (a pipe, a device) is written as it is. Raises OSError."""
+    if file.exists() and not file.is_file():
+        with file.open("w", encoding="utf-8") as output:
+            yield output
+        return
+    file = file.resolve()
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("x", encoding="utf-8") as output:
+            yield output
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def table(rows: Sequence[Sequence[object]]) -> list[str]:
     """Columns of equal width; all but the last column to the left of two spaces."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in texts]
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """On a terminal with a head that stands out, and cells that wrap within their columns."""
+    rich = _rich(sys.stdout) if len(rows) <= _MAX_RICH_ROWS else None
+    if rich is None:
+        show_lines(table([head, *rows]))
+    else:
+        rich.show_table(head, rows)
+
+
+def show_parts(lines: Iterable[Sequence[tuple[str, str]]]) -> None:
+    """Lines of (text, style); a style (rich's) is seen on a terminal only."""
+    rich = _rich(sys.stdout)
+    if rich is None:
+        show_lines("".join(text for text, _ in line) for line in lines)
+    else:
+        rich.show_parts(lines)
+
+
+@contextmanager
+def progress() -> Generator[Progress]:
+    """On a terminal (standard error) bars with number, rate and rest; elsewhere nothing."""
+    rich = _rich(sys.stderr)
+    if rich is None:
+        yield untold
+    else:
+        with rich.bars() as tell:
+            yield tell
+
+
+def _rich(stream: TextIO) -> ModuleType | None:
+    """What shows on a terminal; None where plain text is wanted: no terminal, or no rich."""
+    if not stream.isatty():
+        return None
+    try:
+        from faaskeeper_client.cli import terminal
+    except ModuleNotFoundError:
+        _tell_of_rich()
+        return None
+    return terminal
+
+
+@cache
+def _tell_of_rich() -> None:
+    print("faaskeeper: plain text without rich: pip install 'faaskeeper[cli]' for tables and progress", file=sys.stderr)

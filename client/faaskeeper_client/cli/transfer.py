@@ -12,20 +12,23 @@ import base64
 import binascii
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TextIO, cast
 
 from faaskeeper.znode import paths
 from faaskeeper.znode.acl import digest_id
 from faaskeeper.znode.errors import Code
-from faaskeeper.znode.model import OPEN_ACL, Acl, Permission
+from faaskeeper.znode.model import OPEN_ACL, Acl, Permission, Stat
+from faaskeeper_client.administration.progress import Progress, untold
 from faaskeeper_client.cli.output import acl_text, data_fields, parse_acl
 from faaskeeper_client.cli.tree import above, batches, walk
 from faaskeeper_client.cli.zookeeper import (
     Call,
     Failed,
     ZooKeeper,
+    check_size,
     create,
     exists,
     get,
@@ -36,6 +39,8 @@ from faaskeeper_client.cli.zookeeper import (
 
 FORMAT = "faaskeeper-subtree"
 VERSION = 1
+_KEY = Acl(Permission.ALL, "digest", digest_id("import:" + secrets.token_urlsafe()))
+"""Like the entry that an import adds to the ACLs of parents for a while."""
 _MASKED = "x"
 """What a server shows in place of a digest to those without ADMIN permission (ReferenceCountedACLCache's clients)."""
 
@@ -55,25 +60,56 @@ class Node:
     acl: tuple[Acl, ...]
 
 
-def read_subtree(zookeeper: ZooKeeper, root: str) -> Iterator[Node]:
-    """Parents first, without ephemerals. Not one state of the tree, if it changes meanwhile.
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A znode that these credentials cannot read whole. Nothing below it is taken either: it would have no parent."""
 
-    Raises Failed, and TransferError where an ACL is hidden.
-    """
-    lasting = (found.path for found in walk(zookeeper, root) if found.stat.ephemeral_owner == 0)
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}: use --auth"
+
+
+def read_subtree(zookeeper: ZooKeeper, root: str, tell: Progress = untold) -> Iterator[Node | Unreadable]:
+    """Parents first, without ephemerals. Not one state of the tree, if it changes meanwhile. Raises Failed."""
+    lasting: list[str] = []
+    for number, found in enumerate(walk(zookeeper, root), 1):
+        tell("listed", number)
+        if found.stat is None or found.stat.ephemeral_owner == 0:
+            lasting.append(found.path)
+    unread: set[str] = set()
+    read = 0
     for batch in batches(lasting):
         data = list(zookeeper.pipeline(map(get, batch)))
         acls = list(zookeeper.pipeline(map(get_acl, batch)))
-        for path, found, acl in zip(batch, data, acls, strict=True):
-            if isinstance(found, Failed) or isinstance(acl, Failed):
-                failures = [result for result in (found, acl) if isinstance(result, Failed)]
-                if failures[-1].code == Code.NO_NODE and path != root:
-                    continue
-                raise failures[0]
-            for entry in acl:
-                if entry.scheme == "digest" and entry.id.endswith(f":{_MASKED}"):
-                    raise TransferError(f"{path}: its ACL is shown to those with ADMIN permission only: use --auth")
-            yield Node(path, found[0], acl)
+        read += len(batch)
+        tell("read", read, len(lasting))
+        for path, datum, acl in zip(batch, data, acls, strict=True):
+            if path != root and paths.parent(path) in unread:
+                unread.add(path)
+                continue
+            node = _node_read(path, root, datum, acl)
+            if isinstance(node, Unreadable):
+                unread.add(path)
+            if node is not None:
+                yield node
+
+
+def _node_read(
+    path: str, root: str, data: tuple[bytes | None, Stat] | Failed, acl: tuple[Acl, ...] | Failed
+) -> Node | Unreadable | None:
+    """None if it is gone. Raises Failed."""
+    if isinstance(data, Failed) or isinstance(acl, Failed):
+        codes = {result.code for result in (data, acl) if isinstance(result, Failed)}
+        if path != root and Code.NO_NODE in codes:
+            return None
+        if path != root and codes == {Code.NO_AUTH}:
+            return Unreadable(path, "its ACL does not allow reading")
+        raise next(result for result in (data, acl) if isinstance(result, Failed))
+    if any(entry.scheme == "digest" and entry.id.endswith(f":{_MASKED}") for entry in acl):
+        return Unreadable(path, "its ACL is shown to those with ADMIN permission only")
+    return Node(path, data[0], acl)
 
 
 def write_document(root: str, nodes: Iterable[Node], output: TextIO) -> int:
@@ -113,13 +149,18 @@ def moved(nodes: Iterable[Node], root: str, target: str) -> list[Node]:
     ]
 
 
-def write_subtree(zookeeper: ZooKeeper, root: str, nodes: Iterable[Node], *, overwrite: bool) -> int:
+def write_subtree(
+    zookeeper: ZooKeeper, root: str, nodes: Iterable[Node], *, overwrite: bool, tell: Progress = untold
+) -> int:
     """Makes ``nodes``, all at or below ``root``, and what is missing above it; how many nodes those were.
 
-    Raises Failed, and TransferError before anything is written if one is there already, unless ``overwrite``, by
-    which data and ACL are replaced. The root of the tree is always there, and only changed by ``overwrite``.
+    Raises Failed, and before anything is written TooLarge, and TransferError if one is there already, unless
+    ``overwrite``, by which data and ACL are replaced. The root of the tree is always there, and only changed by
+    ``overwrite``.
     """
     nodes = [node for node in sorted(nodes, key=lambda node: node.path.split("/")) if overwrite or node.path != "/"]
+    for node in nodes:
+        check_size(create(node.path, node.data, (*node.acl, _KEY)))
     higher = [Node(path, b"", OPEN_ACL) for path in above(root)]
     asked = [node.path for node in (*higher, *nodes)]
     there = {
@@ -136,20 +177,20 @@ def write_subtree(zookeeper: ZooKeeper, root: str, nodes: Iterable[Node], *, ove
     key = Acl(Permission.ALL, "digest", digest_id(secret))
     parents = {paths.parent(node.path) for node in nodes}
     missing = [node for node in (*higher, *nodes) if node.path not in there]
-    _do(zookeeper, (set_data(node.path, node.data) for node in existing))
-    _do(
-        zookeeper,
-        (create(node.path, node.data, (*node.acl, key) if node.path in parents else node.acl) for node in missing),
-    )
     final = [node for node in nodes if node.path in there or node.path in parents]
-    _do(zookeeper, (set_acl(node.path, node.acl) for node in reversed(final)))
-    return len(nodes)
-
-
-def _do(zookeeper: ZooKeeper, calls: Iterable[Call[Any]]) -> None:
-    for result in zookeeper.pipeline(calls):
+    calls: list[Callable[[], Call[Any]]] = [
+        *(partial(set_data, node.path, node.data) for node in existing),
+        *(
+            partial(create, node.path, node.data, (*node.acl, key) if node.path in parents else node.acl)
+            for node in missing
+        ),
+        *(partial(set_acl, node.path, node.acl) for node in reversed(final)),
+    ]
+    for done, result in enumerate(zookeeper.pipeline(call() for call in calls), 1):
         if isinstance(result, Failed):
             raise result
+        tell("written", done, len(calls))
+    return len(nodes)
 
 
 def _node(fields: Any, root: str, number: int) -> Node:

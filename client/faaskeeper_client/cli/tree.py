@@ -21,14 +21,16 @@ SYSTEM = "/zookeeper"
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """``stat`` is None where the ACL does not allow reading, and then no child is known."""
+
     path: str
     children: list[str]
-    stat: Stat
+    stat: Stat | None
 
 
 def walk(zookeeper: ZooKeeper, root: str, depth: int | None = None) -> Iterator[Found]:
     """``root`` and what is below it down to ``depth`` levels, parents first, siblings by name. What vanishes
-    meanwhile is left out. Raises Failed."""
+    meanwhile is left out. Raises Failed, for the root also where its ACL does not allow reading."""
     stack = [(root, 0)]
     fetched: dict[str, tuple[list[str], Stat] | Failed] = {}
     while stack:
@@ -39,9 +41,11 @@ def walk(zookeeper: ZooKeeper, root: str, depth: int | None = None) -> Iterator[
             fetched.update(zip(wanted, zookeeper.pipeline(map(get_children, wanted)), strict=True))
         found = fetched.pop(path)
         if isinstance(found, Failed):
-            if found.code == Code.NO_NODE and path != root:
-                continue
-            raise found
+            if path == root or found.code not in (Code.NO_NODE, Code.NO_AUTH):
+                raise found
+            if found.code == Code.NO_AUTH:
+                yield Found(path, [], None)
+            continue
         names, stat = found
         children = [name for name in names if paths.child(path, name) != SYSTEM]
         yield Found(path, children, stat)

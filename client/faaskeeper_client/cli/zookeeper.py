@@ -6,7 +6,9 @@ its session has failed.
 
 from __future__ import annotations
 
+import select
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +20,7 @@ from typing import Any, Generic, Self, TypeVar
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import Acl, EventKind, Stat
 from faaskeeper_client.addresses import Address
+from faaskeeper_client.wire.frames import MAX_FRAME
 from faaskeeper_client.wire.jute import INT32, INT64, MarshallingError, Reader, acl, boolean, buffer, ustring, vector
 from faaskeeper_client.wire.requests import Op
 
@@ -33,12 +36,23 @@ _MAX_AT_ONCE = 64
 _MAX_BYTES_AT_ONCE = 4 << 20
 _PASSWORD_BYTES = 16
 _CHUNK = 1 << 16
+MAX_BODY = MAX_FRAME - _HEADER.size
+"""Bytes of a request without its header."""
 _LONGEST_FRAME = 64 << 20
 _LONGEST_CLOSE = 5.0
 
 
 class ServerUnreachable(Exception):
     """There is no server, it does not speak ZooKeeper's protocol, or the connection to it broke."""
+
+
+class TooLarge(Exception):
+    """A request on ``path`` that no server accepts."""
+
+    def __init__(self, path: str, size: int) -> None:
+        super().__init__(
+            f"{path}: {size:,} bytes with path and ACL, and ZooKeeper takes requests of up to {MAX_BODY:,} (1 MiB)"
+        )
 
 
 class Failed(Exception):
@@ -127,8 +141,9 @@ def set_data(path: str, data: bytes | None, version: int = -1) -> Call[Stat]:
     return Call(Op.SET_DATA, path, ustring(path) + buffer(data) + INT32.pack(version), _stat)
 
 
-def set_acl(path: str, entries: Sequence[Acl]) -> Call[Stat]:
-    return Call(Op.SET_ACL, path, ustring(path) + vector(acl(entry) for entry in entries) + INT32.pack(-1), _stat)
+def set_acl(path: str, entries: Sequence[Acl], version: int = -1) -> Call[Stat]:
+    """``version`` is that of the ACL."""
+    return Call(Op.SET_ACL, path, ustring(path) + vector(acl(entry) for entry in entries) + INT32.pack(version), _stat)
 
 
 def delete(path: str, version: int = -1) -> Call[None]:
@@ -139,6 +154,12 @@ def add_watch(path: str, *, recursive: bool) -> Call[None]:
     return Call(Op.ADD_WATCH, path, ustring(path) + INT32.pack(recursive), lambda reply: None)
 
 
+def check_size(call: Call[Any]) -> None:
+    """Raises TooLarge."""
+    if len(call.body) > MAX_BODY:
+        raise TooLarge(call.path, len(call.body))
+
+
 def _stat(reply: Reader) -> Stat:
     long, int_ = reply.int64, reply.int32
     return Stat(long(), long(), long(), long(), int_(), int_(), int_(), long(), int_(), int_(), long())
@@ -147,14 +168,21 @@ def _stat(reply: Reader) -> Stat:
 class ZooKeeper:
     """A session with the first of ``addresses`` that answers, closed at the end of a ``with`` block.
 
-    ``credentials`` are "user:password" for the digest scheme, ``patience`` is in seconds. Raises ServerUnreachable,
-    and from every method too when the connection breaks.
+    ``credentials`` are "user:password" for the digest scheme, ``patience`` is in seconds; with ``tls`` the server must
+    speak that. Raises ServerUnreachable, and from every method too when the connection breaks.
     """
 
-    def __init__(self, addresses: Sequence[Address], *, credentials: Iterable[str] = (), patience: float = 10) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        *,
+        credentials: Iterable[str] = (),
+        patience: float = 10,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.session = 0
         self._name = ",".join(map(str, addresses))
-        self._socket = _dial(addresses, patience)
+        self._socket = _dial(addresses, patience, tls)
         self._received = bytearray()
         self._sending = threading.Lock()
         self._events: deque[Event] = deque()
@@ -180,17 +208,19 @@ class ZooKeeper:
         self.close()
 
     def call(self, call: Call[T]) -> T:
-        """Raises Failed."""
+        """Raises Failed, TooLarge."""
         (result,) = self.pipeline([call])
         if isinstance(result, Failed):
             raise result
         return result
 
     def pipeline(self, calls: Iterable[Call[T]]) -> Iterator[T | Failed]:
-        """The results in order. Calls are sent ahead of the results that are taken; exhaust it before another call."""
+        """The results in order. Calls are sent ahead of the results that are taken; exhaust it before another call.
+        Raises TooLarge at the first that no server accepts."""
         sent: deque[tuple[int, Call[T]]] = deque()
         size = 0
         for call in calls:
+            check_size(call)
             while sent and (len(sent) >= _MAX_AT_ONCE or size + len(call.body) > _MAX_BYTES_AT_ONCE):
                 size -= len(sent[0][1].body)
                 yield self._result(*sent.popleft())
@@ -268,7 +298,7 @@ class ZooKeeper:
     def _read(self, size: int) -> bytes:
         while len(self._received) < size:
             try:
-                data = self._socket.recv(_CHUNK)
+                data = self._some()
             except TimeoutError:
                 raise ServerUnreachable(f"{self._name} does not answer") from None
             except OSError as error:
@@ -279,6 +309,15 @@ class ZooKeeper:
         taken = bytes(self._received[:size])
         del self._received[:size]
         return taken
+
+    def _some(self) -> bytes:
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return self._socket.recv(_CHUNK)
+        # OpenSSL does not bear a read and a write of one connection at once, and pings are sent beside
+        if not self._socket.pending() and not select.select([self._socket], [], [], self._socket.gettimeout())[0]:
+            raise TimeoutError
+        with self._sending:
+            return self._socket.recv(_CHUNK)
 
     def _send(self, body: bytes) -> None:
         try:
@@ -298,13 +337,17 @@ class ZooKeeper:
                 return  # whoever reads next finds out
 
 
-def _dial(addresses: Sequence[Address], patience: float) -> socket.socket:
+def _dial(addresses: Sequence[Address], patience: float, tls: ssl.SSLContext | None) -> socket.socket:
     reasons: list[str] = []
     for address in addresses:
         try:
             connection = socket.create_connection((address.host, address.port), patience)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return connection
+            return tls.wrap_socket(connection, server_hostname=address.host) if tls else connection
+        except ssl.SSLCertVerificationError as error:
+            reasons.append(f"{address}: its certificate is not accepted: {error.verify_message}")
+        except ssl.SSLError as error:
+            reasons.append(f"{address} does not speak TLS with us: {error.reason or error}")
         except OSError as error:
             reasons.append(f"cannot reach {address}: {error.strerror or error}")
     raise ServerUnreachable("; ".join(reasons))

@@ -21,6 +21,8 @@ from faaskeeper_client.wire.statistics import ServerStatistics
 logger = logging.getLogger(__name__)
 
 _REOPEN_DELAY = 1.0
+_LONGEST_END = 2.0
+"""Seconds that a gateway tries to say that it has ended."""
 
 
 class Gateway:
@@ -69,11 +71,20 @@ class Gateway:
 
     async def stop(self) -> None:
         """Drops all connections. Sessions live on until their timeout, so that clients can go to another gateway."""
-        if self._living is not None:
-            self._living.cancel()
-            await asyncio.gather(self._living, return_exceptions=True)
-            self._living = None
+        living, self._living = self._living, None
+        if living is not None:
+            living.cancel()
+            await asyncio.gather(living, return_exceptions=True)
+            if living.cancelled():  # else the service may be of a version that must not be written to
+                await self._end()
         await self.life.inbox.close()
+
+    async def _end(self) -> None:
+        try:
+            async with asyncio.timeout(_LONGEST_END):
+                await self.life.liveness.end()
+        except (AwsError, TimeoutError) as error:
+            logger.info("gateway %s is found dead later: %s", self.life.id, error)
 
     def connect(self, client: Client, address: tuple[str, int]) -> Connection:
         """A connection for ``client``; give it the client's bytes with ``feed``."""

@@ -17,7 +17,7 @@ from faaskeeper.blocks.errors import AwsError, Unavailable
 from faaskeeper.blocks.queues import send_timer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
-from faaskeeper.storage.sessions import GatewayItem, beat
+from faaskeeper.storage.sessions import ENDED, GatewayItem, beat
 from faaskeeper.znode.create_mode import CREATE_MODES
 from faaskeeper.znode.model import ZnodeKind
 from faaskeeper.znode.operations import Create, Multi, Operation
@@ -158,6 +158,18 @@ class Liveness:
             held, self._held = self._held, []
             for send, data in held:
                 send(data)
+
+    async def end(self) -> None:
+        """The last beat, which may stand still for no time, and a timer that comes due at once: the reaper need not
+        wait to find this gateway dead, and sessions that are still attached have their whole timeout from now on. To
+        be called when nothing is shown to any client any more. Raises AwsError."""
+        async with self._lock:
+            self._number += 1
+            self._timeout = ENDED
+            item = await beat(self._aws, self._service, self._gateway_id, self._number, ENDED)
+            if item is not None:
+                timer = GatewayTimer(self._gateway_id, item.beat, item.timer)
+                await send_timer(self._aws, self._service, encode_timer(timer), 0)
 
     async def run(self) -> None:
         """Beats until cancelled. Raises DeclaredDead."""

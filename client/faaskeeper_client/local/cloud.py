@@ -31,6 +31,7 @@ from faaskeeper_client.local.synthesize import Assembly, synthesized
 HOST = "127.0.0.1"
 DEFAULT_ACCOUNT = "000000000000"
 _STARTS = 3
+_WITHOUT_ALARMS: dict[str, object] = {"alarms": False}
 _LONGEST_START = 30.0
 _LONGEST_STOP = 20.0
 
@@ -129,6 +130,11 @@ class EmbeddedCloud:
             rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
 
+    def prepare(self, name: str = "local", *, tier: str = "development", super_digest: str = "") -> None:
+        """Makes the template that ``deploy`` with the same arguments takes, so that what it needs and is not installed
+        is told of before anything is started."""
+        synthesized(name, tier, _WITHOUT_ALARMS, super_digest)
+
     def deploy(
         self,
         name: str = "local",
@@ -140,7 +146,7 @@ class EmbeddedCloud:
     ) -> Service:
         """Deploys a service of that name, or brings it up to date. ``overrides`` are fields of the tier; without
         alarms unless they say otherwise, as the emulator has no metrics that could raise one, and no metric math."""
-        assembly = synthesized(name, tier, {"alarms": False} | overrides, super_digest)
+        assembly = synthesized(name, tier, _WITHOUT_ALARMS | overrides, super_digest)
         self.deploy_assembly(assembly, f"faaskeeper-{name}", account=account)
         parameter = self.session(account).client("ssm").get_parameter(Name=PARAMETER_PREFIX + name)
         return Service.from_json(parameter["Parameter"]["Value"])

@@ -108,7 +108,7 @@ def _synthesize(directory: Path, wanted: str) -> None:
     if find_spec("aws_cdk") is None:
         raise CloudError("the AWS CDK is not installed, and makes the template: pip install 'faaskeeper[local]'")
     if shutil.which("node") is None:
-        raise CloudError("node is not on the PATH, and the AWS CDK runs on it: install Node.js 20 or later")
+        raise CloudError("node is not on the PATH, and the AWS CDK runs on it: install Node.js 22 or later")
     with tempfile.TemporaryDirectory(dir=directory.parent, ignore_cleanup_errors=True) as scratch:
         result = subprocess.run(
             [sys.executable, "-m", _TEMPLATE, scratch, _STACK, wanted],

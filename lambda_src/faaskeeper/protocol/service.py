@@ -6,6 +6,8 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 
+from faaskeeper import page
+
 ENVIRONMENT_VARIABLE = "FAASKEEPER_SERVICE"
 PARAMETER_PREFIX = "/faaskeeper/"
 DATA_VERSION = 1
@@ -29,7 +31,7 @@ def check_version(what: str, kind: str, theirs: object, ours: int, *, other: str
         older = isinstance(theirs, int) and theirs < ours
         raise IncompatibleVersion(
             f"{what} has {kind} version {theirs}, this software {ours}: "
-            f"upgrade {other if older else 'this software'} (docs/operations.md#upgrade)"
+            f"upgrade {other if older else 'this software'} ({page('operations.md#upgrade')})"
         )
 
 

@@ -22,6 +22,9 @@ from faaskeeper.storage.keys import (
 )
 from faaskeeper.znode.model import Session
 
+ENDED = 0
+"""The timeout of a gateway that has ended by itself, in ms: no beat follows the one that says it."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayItem:
@@ -32,6 +35,13 @@ class GatewayItem:
     alive: bool
     timeout: int
     timer: int
+
+    @property
+    def state(self) -> str:
+        """``alive``, ``ended`` by itself until the reaper has seen that, or ``dead``."""
+        if not self.alive:
+            return "dead"
+        return "ended" if self.timeout == ENDED else "alive"
 
 
 def session_attributes(session: Session) -> dict[str, Attribute]:

@@ -11,7 +11,7 @@ from faaskeeper.blocks.queues import send_timer
 from faaskeeper.functions.requests import send_to_sequencer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, SessionTimer, Timer, encode_timer
-from faaskeeper.storage.sessions import gateway_heartbeat, list_gateway_sessions, read_gateway, read_session
+from faaskeeper.storage.sessions import ENDED, gateway_heartbeat, list_gateway_sessions, read_gateway, read_session
 from faaskeeper.znode.model import Session
 from faaskeeper.znode.operations import ExpireSession
 
@@ -38,7 +38,7 @@ async def _check_gateway(aws: Aws, service: Service, timer: GatewayTimer, waited
     pulse = await heartbeat.check(timer.beat, timer.timer, waited, arm)
     if pulse is None:
         return
-    if pulse.alive:
+    if pulse.alive and pulse.timeout != ENDED:
         metrics.add("ExpiredGateways")
         logger.warning("gateway %s stood still for %d ms at beat %d", timer.gateway, pulse.timeout, pulse.beat)
     await _end_sessions(aws, service, timer.gateway, pulse.timeout)

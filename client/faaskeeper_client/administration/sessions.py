@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from faaskeeper.blocks.attributes import get_string
@@ -11,8 +10,7 @@ from faaskeeper.protocol.service import Service
 from faaskeeper.storage.keys import EPHEMERAL_PREFIX, GATEWAY, SESSION, gateway_partition, session_partition, unhex64
 from faaskeeper.storage.sessions import GatewayItem, gateway_of, session_of
 from faaskeeper.znode.model import Session
-from faaskeeper_client.cli.output import JsonObject, table
-from faaskeeper_client.cli.scan import scan_all
+from faaskeeper_client.administration.scan import scan_all
 
 _SESSIONS = session_partition(0).rstrip("0")
 _GATEWAYS = gateway_partition("")
@@ -27,10 +25,8 @@ class Listed:
 
     @property
     def gateway_state(self) -> str:
-        """Alive, dead, or gone if nothing is known of it any more."""
-        if self.gateway is None:
-            return "gone"
-        return "alive" if self.gateway.alive else "dead"
+        """As ``GatewayItem.state``, or gone if nothing is known of it any more."""
+        return "gone" if self.gateway is None else self.gateway.state
 
 
 async def scan_sessions(aws: Aws, service: Service) -> tuple[list[Listed], list[GatewayItem]]:
@@ -55,36 +51,3 @@ async def scan_sessions(aws: Aws, service: Service) -> tuple[list[Listed], list[
         sorted(sessions.values(), key=lambda listed: (listed.session.gateway, listed.id)),
         sorted(gateways.values(), key=lambda gateway: gateway.gateway),
     )
-
-
-def sessions_json(found: Sequence[Listed]) -> list[JsonObject]:
-    return [
-        {
-            "session": f"{listed.id:#x}",
-            "timeout": listed.session.timeout,
-            "gateway": listed.session.gateway,
-            "gatewayState": listed.gateway_state,
-            "ephemerals": listed.ephemerals,
-        }
-        for listed in found
-    ]
-
-
-def sessions_lines(found: Sequence[Listed]) -> Iterator[str]:
-    """A table, and below each session its ephemerals."""
-    rows = [
-        (
-            f"{listed.id:#x}",
-            f"{listed.session.timeout / 1000:g} s",
-            listed.session.gateway,
-            listed.gateway_state,
-            len(listed.ephemerals),
-        )
-        for listed in found
-    ]
-    head, *lines = table([("SESSION", "TIMEOUT", "GATEWAY", "STATE", "EPHEMERALS"), *rows])
-    if lines:
-        yield head
-    for line, listed in zip(lines, found, strict=True):
-        yield line
-        yield from (f"  {path}" for path in listed.ephemerals)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -25,7 +25,6 @@ from faaskeeper.blocks.queues import send_timer
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, decode_timer
-from faaskeeper_client.cli.output import JsonObject, table, when
 
 _HELD = 60
 """Seconds for which letters that are being looked at are hidden from others."""
@@ -159,29 +158,6 @@ async def drop(aws: Aws, service: Service, ids: Sequence[str] | None) -> list[Le
         return done
     finally:
         await _give_back(aws, service, [letter for letter in letters if letter not in done])
-
-
-def letters_json(letters: Iterable[Letter]) -> list[JsonObject]:
-    return [
-        {"id": each.id, "kind": str(each.kind), "sent": when(each.sent), "summary": each.summary} for each in letters
-    ]
-
-
-def letters_lines(letters: Sequence[Letter]) -> list[str]:
-    rows = [(each.id, each.kind, when(each.sent), each.summary) for each in letters]
-    return table([("ID", "KIND", "SENT", "WHAT"), *rows]) if rows else []
-
-
-def letter_json(letter: Letter) -> JsonObject:
-    (fields,) = letters_json([letter])
-    return {**fields, "document": letter.document}
-
-
-def letter_lines(letter: Letter) -> Iterator[str]:
-    yield f"id      {letter.id}"
-    yield f"kind    {letter.kind}"
-    yield f"sent    {when(letter.sent)}"
-    yield from json.dumps(letter.document, indent=2, ensure_ascii=False).splitlines()
 
 
 async def _take(aws: Aws, service: Service) -> list[Letter]:

@@ -7,7 +7,6 @@ Takes permission to scan the sessions table, to read the queues' attributes and 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,9 +15,8 @@ from faaskeeper.blocks.retry import repeat
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.ledger import Head, read_head
 from faaskeeper.storage.sessions import GatewayItem
-from faaskeeper_client.cli.logs import HOURS, LoggedError, last_errors
-from faaskeeper_client.cli.output import JsonObject, table
-from faaskeeper_client.cli.sessions import Listed, scan_sessions
+from faaskeeper_client.administration.logs import LoggedError, last_errors
+from faaskeeper_client.administration.sessions import Listed, scan_sessions
 
 STALLED = 30.0
 """Seconds that a request may wait; the alarm QueueAge begins there too."""
@@ -82,77 +80,6 @@ async def read_status(aws: Aws, service: Service, patience: float) -> Status:
     )
     moves = await _moves(aws, service, head, requests, patience)
     return Status(service, head, age, requests, timers, dead_letters, gateways, sessions, moves, errors)
-
-
-def status_json(status: Status) -> JsonObject:
-    """Ages are in seconds, timeouts in ms."""
-    counts = _sessions_by_gateway(status)
-    return {
-        "service": status.service.name,
-        "region": status.service.region,
-        "healthy": not status.problems,
-        "problems": status.problems,
-        "zxid": _zxid(status.head),
-        "requests": {
-            "oldest": status.age,
-            "waiting": status.requests.waiting,
-            "taken": status.requests.taken,
-        },
-        "timers": {
-            "waiting": status.timers.waiting,
-            "taken": status.timers.taken,
-            "delayed": status.timers.delayed,
-        },
-        "deadLetters": status.dead_letters.all,
-        "gateways": [
-            {
-                "gateway": gateway.gateway,
-                "alive": gateway.alive,
-                "beat": gateway.beat,
-                "timeout": gateway.timeout,
-                "sessions": counts[gateway.gateway],
-            }
-            for gateway in status.gateways
-        ],
-        "sessions": len(status.sessions),
-        "lastErrors": [
-            {"time": error.time.isoformat(), "logger": error.logger, "message": error.message}
-            for error in status.errors
-        ],
-    }
-
-
-def status_lines(status: Status) -> list[str]:
-    requests, timers = status.requests, status.timers
-    age = "" if status.age is None else f", the oldest for {status.age:g} s"
-    lines = [
-        f"service       {status.service.name} in {status.service.region}",
-        f"health        {'; '.join(status.problems) or 'healthy'}",
-        f"head          {_zxid(status.head)}",
-        f"requests      {requests.waiting} waiting, {requests.taken} at the sequencer{age}",
-        f"timers        {timers.waiting} due, {timers.taken} at the reaper, {timers.delayed} running",
-        f"dead letters  {status.dead_letters.all}",
-        f"sessions      {len(status.sessions)}",
-        f"gateways      {len(status.gateways)}",
-    ]
-    if status.gateways:
-        counts = _sessions_by_gateway(status)
-        rows = [
-            (g.gateway, "alive" if g.alive else "dead", g.beat, f"{g.timeout / 1000:g} s", counts[g.gateway])
-            for g in status.gateways
-        ]
-        lines += [f"  {line}" for line in table([("GATEWAY", "STATE", "BEAT", "TIMEOUT", "SESSIONS"), *rows])]
-    lines.append(f"last errors   {len(status.errors) or f'none in {HOURS} h'}")
-    lines += [f"  {error.time:%H:%M:%S} {error.logger}: {error.message}" for error in status.errors]
-    return lines
-
-
-def _zxid(head: Head | None) -> str:
-    return f"{head.zxid if head else 0:#x}"
-
-
-def _sessions_by_gateway(status: Status) -> Counter[str]:
-    return Counter(listed.session.gateway for listed in status.sessions)
 
 
 async def _depth(aws: Aws, queue_url: str) -> Depth:

@@ -14,9 +14,9 @@ Not taken: watches (gateways set theirs anew), event records, tombstones, outcom
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from faaskeeper.blocks.attributes import number, string
 from faaskeeper.blocks.aws import Aws, Bounded
@@ -33,8 +33,10 @@ from faaskeeper.storage.lanes import Lanes
 from faaskeeper.storage.ledger import Head, Position, read_head
 from faaskeeper.storage.sessions import GatewayItem
 from faaskeeper.znode.model import Blob, Znode
-from faaskeeper_client.cli.contents import Contents, mended, plans, problems, read_contents
-from faaskeeper_client.cli.output import JsonObject
+from faaskeeper_client.administration.contents import Contents, mended, plans, problems, read_contents
+from faaskeeper_client.administration.progress import Progress, untold
+
+T = TypeVar("T")
 
 _AT_ONCE = 16
 _SECONDS = 60.0
@@ -69,23 +71,10 @@ class Restored:
     problems: list[str]
     lost: list[str]
 
-    def json(self) -> JsonObject:
-        return {
-            "zxid": f"{self.zxid:#x}",
-            "znodes": self.znodes,
-            "sessions": self.sessions,
-            "blobs": self.blobs,
-            "repaired": self.problems,
-            "lostData": self.lost,
-        }
 
-    def lines(self) -> Iterator[str]:
-        yield f"{self.znodes} znodes, {self.sessions} sessions, {self.blobs} blobs up to zxid {self.zxid:#x}"
-        yield from (f"repaired: {problem}" for problem in self.problems)
-        yield from (f"lost: the data of {path}" for path in self.lost)
-
-
-async def restore(aws: Aws, source: Service, target: Service, time: int, *, repair: bool = False) -> Restored:
+async def restore(
+    aws: Aws, source: Service, target: Service, time: int, *, repair: bool = False, tell: Progress = untold
+) -> Restored:
     """``source`` names tables and bucket; they are only read. ``time`` is now, in ms. Until it is done no gateway of
     ``target`` may run. After a failure it may be repeated.
 
@@ -93,21 +82,23 @@ async def restore(aws: Aws, source: Service, target: Service, time: int, *, repa
     """
     if await read_head(aws, target) is not None:
         raise InUse(f"service {target.name!r} is in use: restore into one that is newly deployed")
-    contents = await read_contents(aws, source)
+    contents = await read_contents(aws, source, tell)
     found = problems(contents, source)
     if found and not repair:
         raise Torn(found)
     bounded = Bounded(aws, _AT_ONCE)
-    nodes, copied, lost = await _copy_blobs(bounded, source, target, mended(contents))
-    await asyncio.gather(
-        *(_put_gateway(bounded, target, gateway) for gateway in _gateways(contents)),
-        *(
+    nodes, copied, lost = await _copy_blobs(bounded, source, target, mended(contents), tell)
+    await asyncio.gather(*(_put_gateway(bounded, target, gateway) for gateway in _gateways(contents)))
+    await _counted(
+        "transactions written",
+        [
             repeat(
                 lambda actions=actions: bounded.call("dynamodb", "transact_write_items", TransactItems=actions),
                 seconds=_SECONDS,
             )
             for actions in _transactions(plans(target, nodes, contents.sessions, time))
-        ),
+        ],
+        tell,
     )
     zxid = max(contents.zxid, contents.head.zxid if contents.head else 0) + 1
     head = Head(zxid, zxid, (), Position(0, 0), subtrees_epoch=zxid, sessions=len(contents.sessions), lanes=Lanes(zxid))
@@ -116,6 +107,20 @@ async def restore(aws: Aws, source: Service, target: Service, time: int, *, repa
         timer = encode_timer(GatewayTimer(gateway.gateway, gateway.beat, gateway.timer))
         await send_timer(aws, target, timer, gateway.timeout / 1000 if gateway.alive else 0.0)
     return Restored(zxid, len(nodes), len(contents.sessions), copied, found, lost)
+
+
+async def _counted(what: str, work: Sequence[Awaitable[T]], tell: Progress) -> list[T]:
+    """All of it at once, and told of as it is done."""
+    done = 0
+
+    async def each(one: Awaitable[T]) -> T:
+        nonlocal done
+        result = await one
+        done += 1
+        tell(what, done, len(work))
+        return result
+
+    return await asyncio.gather(*map(each, work))
 
 
 def _gateways(contents: Contents) -> list[GatewayItem]:
@@ -141,11 +146,11 @@ def _transactions(plans: Iterable[Plan]) -> Iterator[list[dict[str, Any]]]:
 
 
 async def _copy_blobs(
-    aws: Aws, source: Service, target: Service, nodes: dict[str, Znode]
+    aws: Aws, source: Service, target: Service, nodes: dict[str, Znode], tell: Progress
 ) -> tuple[dict[str, Znode], int, list[str]]:
     """The nodes with the keys that their blobs have at ``target``; how many were copied; the paths of those lost."""
     held = {path: node.data for path, node in nodes.items() if isinstance(node.data, Blob)}
-    copied = await asyncio.gather(*(_copy(aws, source, target, blob.key) for blob in held.values()))
+    copied = await _counted("blobs copied", [_copy(aws, source, target, blob.key) for blob in held.values()], tell)
     after = dict(nodes)
     lost: list[str] = []
     for (path, blob), key in zip(held.items(), copied, strict=True):

@@ -44,7 +44,8 @@ from faaskeeper.znode.children import add_child
 from faaskeeper.znode.genesis import GENESIS
 from faaskeeper.znode.model import Blob, Session, Stored, Znode
 from faaskeeper.znode.state import State
-from faaskeeper_client.cli.scan import scan_all
+from faaskeeper_client.administration.progress import Progress, untold
+from faaskeeper_client.administration.scan import scan_all
 
 _SESSIONS = session_partition(0).rstrip("0")
 _GATEWAYS = gateway_partition("")
@@ -68,10 +69,10 @@ class Contents:
     torn: list[str] = field(default_factory=list[str])
 
 
-async def read_contents(aws: Aws, service: Service) -> Contents:
+async def read_contents(aws: Aws, service: Service, tell: Progress = untold) -> Contents:
     """By scans: one state only if nobody writes meanwhile. Raises IncompatibleVersion, AwsError."""
     znodes, sessions, ledger = await asyncio.gather(
-        *(scan_all(aws, table) for table in (service.znodes, service.sessions, service.ledger))
+        *(scan_all(aws, table, tell) for table in (service.znodes, service.sessions, service.ledger))
     )
     contents = Contents()
     _read_znodes(contents, znodes)
