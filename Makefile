@@ -87,4 +87,5 @@ include tests/conformance/conformance.mk
 -include docs/spec/spec.mk
 include simulator/simulator.mk
 include tests/soak/soak.mk
+include tests/systems/systems.mk
 include tests/fuzz/fuzz.mk

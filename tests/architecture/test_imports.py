@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "faaskeeper": "",
     "faaskeeper.znode": "",
     "faaskeeper.blocks": "",
-    "faaskeeper.protocol": "faaskeeper.znode faaskeeper.blocks",
+    "faaskeeper.protocol": "faaskeeper faaskeeper.znode faaskeeper.blocks",
     "faaskeeper.storage": "faaskeeper.znode faaskeeper.protocol faaskeeper.blocks",
     "faaskeeper.functions": CORE,
     "faaskeeper_cdk": f"faaskeeper {CORE} faaskeeper.functions",
@@ -36,11 +36,13 @@ MAY_IMPORT = {
     "faaskeeper_client.kazoo_client": (
         "faaskeeper.blocks faaskeeper_client.addresses faaskeeper_client.discovery faaskeeper_client.gateway_thread"
     ),
+    "faaskeeper_client.administration": CORE,
     "faaskeeper_client.local": "faaskeeper.protocol faaskeeper_cdk faaskeeper_client.prices",
     "faaskeeper_client.demo": "faaskeeper.blocks faaskeeper_client.gateway_thread faaskeeper_client.local",
     "faaskeeper_client.cli": (
-        f"faaskeeper {CORE} faaskeeper_client.addresses faaskeeper_client.discovery faaskeeper_client.gateway_thread "
-        "faaskeeper_client.http faaskeeper_client.local faaskeeper_client.prices faaskeeper_client.wire"
+        f"faaskeeper {CORE} faaskeeper_client.addresses faaskeeper_client.administration faaskeeper_client.discovery "
+        "faaskeeper_client.gateway_thread faaskeeper_client.http faaskeeper_client.local faaskeeper_client.prices "
+        "faaskeeper_client.wire"
     ),
     "faaskeeper_simulator": "",
     "faaskeeper_simulator.cloud": "faaskeeper.blocks",

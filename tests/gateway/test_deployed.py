@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 import time
@@ -167,7 +168,7 @@ def test_a_gateway_falls_silent(gateways: list[GatewayThread], deployed: tuple[B
 def silence(gateway: GatewayThread) -> None:
     """Its calls end nowhere, from now on; its machine is cut off from AWS."""
 
-    def cut(*_: object) -> None:
-        threading.Event().wait()
+    async def cut(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
 
-    gateway._aws._call = cut  # type: ignore[attr-defined]  # pyright: ignore
+    gateway._aws.call = cut  # type: ignore[attr-defined]  # pyright: ignore

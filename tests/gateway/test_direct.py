@@ -69,7 +69,7 @@ def refused(refusal: Refusal) -> dict[str, Any]:
 def test_replies_come_with_the_answer() -> None:
     async def scenario() -> None:
         function = Function(DONE)
-        assert await (await ready(function)).call(MESSAGE) == (ReplyMessage(7, 6, detached_at=0),)
+        assert await (await ready(function)).commit(MESSAGE) == (ReplyMessage(7, 6, detached_at=0),)
         assert function.copies == [(1, 5, False)]
 
     asyncio.run(scenario())
@@ -84,12 +84,12 @@ def test_what_was_not_run_goes_by_the_queue(end: dict[str, Any] | AwsError) -> N
     async def scenario() -> None:
         clock = Clock()
         calls = await ready(Function(end, DONE), clock)
-        assert await calls.call(MESSAGE) is None
+        assert await calls.commit(MESSAGE) is None
         assert not calls.ready()
         clock.now = 1.0
         while not calls.ready():  # noqa: ASYNC110
             await asyncio.sleep(0)
-        assert await calls.call(MESSAGE)
+        assert await calls.commit(MESSAGE)
 
     asyncio.run(scenario())
 
@@ -103,7 +103,7 @@ def test_what_was_not_run_goes_by_the_queue(end: dict[str, Any] | AwsError) -> N
 def test_what_is_unknown_stays_unknown_until_a_copy_is_answered(lost: AwsError | str, then: Any) -> None:
     async def scenario() -> None:
         function = Function(lost, then, DONE)
-        assert await (await ready(function)).call(MESSAGE)
+        assert await (await ready(function)).commit(MESSAGE)
         assert function.copies == [(1, 5, False), (1, 5, True), (1, 5, True)]
 
     asyncio.run(scenario())
@@ -112,7 +112,7 @@ def test_what_is_unknown_stays_unknown_until_a_copy_is_answered(lost: AwsError |
 def test_a_first_copy_that_is_stale_is_made_anew() -> None:
     async def scenario() -> None:
         function = Function(refused(Refusal.STALE), DONE)
-        assert await (await ready(function)).call(MESSAGE)
+        assert await (await ready(function)).commit(MESSAGE)
         assert function.copies == [(1, 5, False), (1, 9, False)]
 
     asyncio.run(scenario())
@@ -122,7 +122,7 @@ def test_a_repeated_copy_that_is_stale_is_lost() -> None:
     async def scenario() -> None:
         calls = await ready(Function(KILLED, refused(Refusal.STALE)))
         with pytest.raises(Unavailable, match="forgotten"):
-            await calls.call(MESSAGE)
+            await calls.commit(MESSAGE)
 
     asyncio.run(scenario())
 
@@ -130,7 +130,7 @@ def test_a_repeated_copy_that_is_stale_is_lost() -> None:
 def test_more_gateways_than_lanes_use_the_queue() -> None:
     async def scenario() -> None:
         calls = await ready(Function(*[refused(Refusal.STALE)] * 3))
-        assert await calls.call(MESSAGE) is None
+        assert await calls.commit(MESSAGE) is None
         assert not calls.ready()
 
     asyncio.run(scenario())

@@ -70,6 +70,9 @@ class Granted:
             yield Request(action, f"Blobs/{parameters.get('Key', '')}", values)
         elif service == "sqs":
             yield Request(action, self._queue(parameters), {})
+        elif service == "lambda":
+            name = parameters["FunctionName"]
+            yield Request(action, "Direct" if name == getattr(self._service, "direct", None) else name, {})
         elif service == "logs":
             logical_id = parameters["logGroupName"].rsplit("/", 1)[1]
             yield Request(action, _short(f"<{logical_id}.Arn>"), {})

@@ -56,7 +56,7 @@ def test_everything_that_exists_already_is_used(synthesize: Synthesize) -> None:
         assert function["Properties"]["LoggingConfig"]["LogGroup"] == "/of/the/team"
         assert function["Properties"]["KmsKeyArn"] == KEY
     roles = resources(template, "AWS::IAM::Role").values()
-    assert len(roles) == 4
+    assert len(roles) == 5
     for role in roles:
         assert role["Properties"]["PermissionsBoundary"] == BOUNDARY
 

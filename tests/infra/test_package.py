@@ -58,7 +58,7 @@ def test_installing_brings_the_client_and_not_the_cdk(wheel: Path) -> None:
     (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
     required = re.findall(r"^Requires-Dist: (\S+?)(?=[<>=]).*$", archive.read(metadata).decode(), re.MULTILINE)
     always = re.findall(r"^Requires-Dist: ([a-z0-9-]+)[^;\n]*$", archive.read(metadata).decode(), re.MULTILINE)
-    assert set(always) == {"boto3", "kazoo"}
+    assert set(always) == {"boto3", "click", "kazoo"}
     assert "aws-cdk-lib" in required
 
 

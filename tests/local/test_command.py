@@ -143,7 +143,7 @@ def test_tls_to_clients_with_a_certificate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--tls-cert", "a.pem"], 2, "TLS takes both --tls-cert and --tls-key"),
+        (["--tls-cert", "a.pem"], 2, "TLS takes both --tls-cert and --tls-key (faaskeeper local --help)"),
         (["--tls-cert", "a.pem", "--tls-key", "b.pem"], 1, "no TLS with a.pem, b.pem: No such file or directory"),
     ],
 )

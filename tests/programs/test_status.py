@@ -101,7 +101,7 @@ def test_a_write_stall_and_its_end(status: Status, troubled: Deployed) -> None:
     lines = quarantined.out.splitlines()
     assert "health        1 dead letters" in lines
     assert lines[-2] == "last errors   1"
-    assert re.fullmatch(r"  \d\d:\d\d:\d\d faaskeeper\.functions\.\w+: message .* is no request: .*", lines[-1])
+    assert re.fullmatch(r"  \d\d:\d\d:\d\d faaskeeper\.blocks\.delivery: message .* is no request: .*", lines[-1])
     (logged,) = read(status("--json", service=troubled.service.name))["lastErrors"]
     assert "is no request" in logged["message"]
     queues.purge_queue(QueueUrl=troubled.service.dead_letters)

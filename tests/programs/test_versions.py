@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
+from faaskeeper import page
 from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.protocol import messages, service
 from faaskeeper.protocol.messages import encode_refusal
@@ -86,7 +87,7 @@ def test_a_gateway_whose_service_is_upgraded_exits_and_says_why(deployed: Deploy
     assert process.returncode == 1
     assert error.splitlines()[-1] == (
         "faaskeeper: service 'local' has protocol version 2, this software 1: "
-        "upgrade this software (docs/operations.md#upgrade)"
+        f"upgrade this software ({page('operations.md#upgrade')})"
     )
 
 

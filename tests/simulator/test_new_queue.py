@@ -30,12 +30,12 @@ async def attached(seed: int) -> tuple[Code, float, bool]:
 
     async def work() -> tuple[Code, float, bool]:
         await gateway.start()
-        id = gateway.id
+        id = gateway.life.id
         cloud.sqs._queues[reply_queue_name(deployment.service, id)].known_from = cloud.loop.time() + UNKNOWN_FOR
         began = cloud.loop.time()
         operation = CreateSession(sha256(b"").digest(), 10_000)
-        outcome = await gateway.outbox.submit(Principal(7, 0, b""), operation)
-        return outcome.code, cloud.loop.time() - began, gateway.id == id
+        outcome = await gateway.life.outbox.submit(Principal(7, 0, b""), operation)
+        return outcome.code, cloud.loop.time() - began, gateway.life.id == id
 
     return await process.start(work())
 

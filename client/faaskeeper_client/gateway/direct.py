@@ -76,7 +76,7 @@ class DirectCalls:
         if self._probing is not None:
             self._probing.cancel()
 
-    async def call(self, message: str) -> tuple[ReplyMessage, ...] | None:
+    async def commit(self, message: str) -> tuple[ReplyMessage, ...] | None:
         """Has the requests of ``message`` committed; what the sequencer replies. None if nothing of it was done, nor
         will be. Raises Unavailable when what became of it cannot be found out, InvalidMessage, IncompatibleVersion.
 

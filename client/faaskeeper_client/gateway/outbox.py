@@ -161,7 +161,7 @@ class Outbox:
     async def _call(self, taken: list[_Sent], body: str) -> bool:
         """False if nothing of it was done, nor will be."""
         try:
-            replies = await self._direct.call(body)
+            replies = await self._direct.commit(body)
         except Unavailable as error:
             logger.warning("what became of %d requests is unknown: %s", len(taken), error)
             self._fail(taken, str(error))
