@@ -303,11 +303,12 @@ class _Round:
         run, service = self._run, self._service
         while True:
             # sessions still end meanwhile: what is looked at must be one state, and what made it
-            sent = len(self._seen.witness.sent)
+            sent, commits = len(self._seen.witness.sent), len(self._seen.witness.commits)
             run.items = {name: self._scan(getattr(service, name)) for name in ("znodes", "sessions", "ledger")}
             run.witness = replace(self._seen.witness, sent=self._seen.witness.sent[:sent])
             run.witness.commits = sorted(self._seen.witness.commits, key=lambda commit: commit.head.zxid)
-            if not self._waiting() and len(self._seen.witness.sent) == sent:
+            seen = len(self._seen.witness.sent), len(self._seen.witness.commits)
+            if not self._waiting() and seen == (sent, commits):
                 break
         s3 = self._cloud.session().client("s3")
         run.blobs = dict(self._seen.blobs)

@@ -147,11 +147,11 @@ def repeated_calls_leave_no_trace() -> Iterator[None]:
 @mutant(
     "Messages that change nothing leave a trace",
     schedules(
-        "locks",
-        kinds=(FaultKind.EARLY_REDELIVERY, FaultKind.LOST_POLL, FaultKind.STALL, *_DEATHS, FaultKind.THROTTLE),
-        rate=8,
+        kinds=(FaultKind.EARLY_REDELIVERY, FaultKind.LOST_POLL, *_DEATHS, FaultKind.THROTTLE),
+        rate=12,
         gateways=3,
         clients=6,
+        operations=80,
         timeouts=(40_000,),
         direct=True,
     ),
