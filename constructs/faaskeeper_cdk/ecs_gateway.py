@@ -18,6 +18,8 @@ from faaskeeper_cdk.review import acknowledge_resource
 from faaskeeper_cdk.service import CoordinationService
 
 LISTEN = "127.0.0.1:2181"
+RESTART_PERIOD = Duration.seconds(60)
+"""The least that ECS takes: for how long the container must have run to be started again (ContainerRestartPolicy)."""
 _DOCKERFILE = """\
 FROM python:3.13-slim
 RUN pip install --no-cache-dir {requirements}
@@ -89,6 +91,9 @@ class EcsGateway(Construct):
                 *("--listen", LISTEN),
             ],
             memory_limit_mib=memory,
+            # the others go on without a gateway until it is back; one that cannot start ends the task
+            enable_restart_policy=True,
+            restart_attempt_period=RESTART_PERIOD,
             readonly_root_filesystem=True,
             health_check=ecs.HealthCheck(
                 command=["CMD", "python", "-c", _ASK],

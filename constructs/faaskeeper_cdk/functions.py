@@ -15,6 +15,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from faaskeeper.blocks.blobs import blob_key
+from faaskeeper.blocks.runtime import KEEP_WARM
 from faaskeeper.functions.emptier.function import TAG
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, Service
 from faaskeeper.storage.journal import PREFIX as JOURNAL_PREFIX
@@ -39,6 +40,8 @@ from faaskeeper_cdk.worker import Worker, runtime_code
 WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 MIN_EVENT_AGE = Duration.seconds(60)
 """The least that Lambda takes for how long an asynchronous invocation may wait (MaximumEventAgeInSeconds)."""
+KEEP_WARM_INTERVAL = Duration.minutes(5)
+"""An assumption: Lambda keeps an idle instance for longer. AWS does not say for how long."""
 LIST_QUEUES = "sqs:ListQueues knows no resources"
 
 
@@ -110,6 +113,22 @@ class Functions(Construct):
             maximum_retry_attempts=0,
         )
         self.requests_mapping = self.sequencer.take_requests(queues.requests, tier)
+
+        self.keep_warm: events.Rule | None = None
+        if tier.keep_warm:
+            # nobody waits for what a schedule invokes; the next time is the retry
+            self.sequencer.configure_async_invoke(retry_attempts=0, max_event_age=MIN_EVENT_AGE)
+            self.keep_warm = events.Rule(
+                self,
+                "KeepWarm",
+                schedule=events.Schedule.rate(KEEP_WARM_INTERVAL),
+                targets=[
+                    targets.LambdaFunction(
+                        function, event=events.RuleTargetInput.from_object(KEEP_WARM), retry_attempts=0
+                    )
+                    for function in (self.sequencer, self.direct)
+                ],
+            )
 
         self.reaper = self._function("Reaper", "Asks for the expiry of gateways that stopped beating", loops=True)
         allow(

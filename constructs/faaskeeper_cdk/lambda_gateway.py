@@ -5,14 +5,14 @@ from __future__ import annotations
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, SERVICE_NAME_VARIABLE
 from faaskeeper_cdk.packages import CLIENT, copied
 from faaskeeper_cdk.service import CoordinationService
-from faaskeeper_client.discovery import SERVICE_NAME_VARIABLE
 
 
 class LambdaGateway(Construct):
-    """Gives a Python ``function`` the client, as ``layer``, the name of the service, and ``grant_client`` (of a
-    ``subtree``)::
+    """Gives a Python ``function`` the client, as ``layer``, name and description of the service, and ``grant_client``
+    (of a ``subtree``)::
 
         from faaskeeper_client import connect
 
@@ -45,4 +45,6 @@ class LambdaGateway(Construct):
             )
         function.add_layers(self.layer)
         function.add_environment(SERVICE_NAME_VARIABLE, service.service_name)
+        # Parameter Store takes 40 reads a second of a whole account
+        function.add_environment(ENVIRONMENT_VARIABLE, service.description)
         service.grant_client(function, subtree)

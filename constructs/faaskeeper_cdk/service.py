@@ -113,6 +113,7 @@ class CoordinationService(ServiceMetrics, Construct):
         )
         log_groups = {function.log_group.log_group_name: function.log_group for function in self.functions.all}
         described = replace(self.service, log_groups=tuple(log_groups), direct=self.functions.direct.function_name)
+        self.description = described.to_json()
         self.discovery = Discovery(self, "Discovery", service=described)
         # a sequencer that knows of no direct calls answers without a trace: it is replaced before any gateway makes one
         self.discovery.parameter.node.add_dependency(self.functions.sequencer)

@@ -85,11 +85,17 @@ class Tier:
 
     max_read_units: int | None = None
     max_write_units: int | None = None
-    """On-demand ceilings of each table, in units a second: DynamoDB throttles above them, so the bill ends there."""
+    """On-demand ceilings of each table, in units a second, below the account's quota for a table (40,000 unless
+    raised). DynamoDB throttles above them as a best effort, so a second may cost more; what a month at them costs:
+    docs/cost.md."""
+
+    keep_warm: bool = True
+    """A schedule invokes sequencer and direct function each five minutes, so that a first write finds an instance of
+    each: about a cent a month."""
 
     log_retention: RetentionDays = RetentionDays.ONE_MONTH
     tracing: bool = False
-    """X-Ray, sampled by the account's rules."""
+    """X-Ray: the first request of each second and 5 % of the others, which cannot be set for Lambda."""
     alarms: bool = True
     """Alarms and a dashboard, paid by the month."""
 
@@ -126,7 +132,7 @@ class Tier:
 
     @classmethod
     def development(cls) -> Self:
-        """Leaves nothing behind when it is destroyed, and cannot run up a bill."""
+        """Leaves nothing behind when it is destroyed. Its tables have low ceilings."""
         return cls(
             removal_policy=RemovalPolicy.DESTROY,
             deletion_protection=False,
@@ -137,6 +143,7 @@ class Tier:
             worker_memory=256,
             max_read_units=1_000,
             max_write_units=500,
+            keep_warm=False,
             log_retention=RetentionDays.ONE_WEEK,
             alarms=False,
         )
@@ -150,7 +157,7 @@ class Tier:
             empty_bucket_on_removal=False,
             point_in_time_recovery_days=7,
             customer_managed_key=False,
-            max_read_units=40_000,
+            max_read_units=20_000,
             max_write_units=10_000,
         )
 

@@ -90,8 +90,8 @@ class Worker(lambda_.Function):
             role=role,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
-            # START, END and REPORT lines would cost more than the invocation they report
-            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+            # the level of the lines that tell how long an invocation took and how much memory (platform.report)
+            system_log_level_v2=lambda_.SystemLogLevel.INFO,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             tracing=lambda_.Tracing.ACTIVE if tier.tracing else lambda_.Tracing.DISABLED,
             recursive_loop=lambda_.RecursiveLoop.ALLOW if loops else None,

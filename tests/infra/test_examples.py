@@ -16,6 +16,7 @@ import cdk_nag
 import pytest
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
+from aws_cdk.assertions import Template
 
 from examples.app import add_examples
 from examples.ec2_instance import Ec2Stack
@@ -184,6 +185,20 @@ class TestTask:
         }
         assert len(kept) > 1
         assert {str(each) for each in kept.values()} == {str(kept[own])}
+
+    def test_a_gateway_that_ends_does_not_end_its_task(self) -> None:
+        stack = cdk.Stack()
+        service = CoordinationService(stack, "Service", tier=Tier.development(), service_name="tests")
+        EcsGateway(
+            stack,
+            "Gateway",
+            service=service,
+            task_definition=ecs.FargateTaskDefinition(stack, "Task"),
+            image=ecs.ContainerImage.from_registry("of/the-team:1"),
+        )
+        (task,) = Template.from_stack(stack).find_resources("AWS::ECS::TaskDefinition").values()
+        (container,) = task["Properties"]["ContainerDefinitions"]
+        assert container["RestartPolicy"] == {"Enabled": True, "RestartAttemptPeriod": 60}
 
     def test_an_image_can_be_given(self) -> None:
         stack = cdk.Stack()

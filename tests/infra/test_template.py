@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aws_cdk import Stack
 
+from faaskeeper.blocks.runtime import KEEP_WARM
 from faaskeeper.functions.emptier.function import TAG
 from faaskeeper.protocol.service import Service
 from faaskeeper_cdk import CoordinationService
@@ -104,10 +105,35 @@ def test_what_is_invoked_asynchronously_says_how_often(template: Templates, tier
         attempts, age = properties_["MaximumRetryAttempts"], properties_["MaximumEventAgeInSeconds"]
         assert (handler, attempts, age) in {
             ("notifier", 1, 60),
+            ("sequencer", 0, 60),
             ("direct", 0, 60),
             ("janitor", 0, 60),
             ("emptier", 2, 900),
         }
+
+
+def test_writes_find_warm_functions_where_the_tier_says_so(template: Templates, tier: str) -> None:
+    all_resources = template(tier)["Resources"]
+    warmed = [
+        (all_resources[target["Arn"]["Fn::GetAtt"][0]]["Properties"]["Handler"], target["Input"])
+        for id, rule in resources(template(tier), "AWS::Events::Rule").items()
+        if "KeepWarm" in id
+        for target in rule["Properties"]["Targets"]
+    ]
+    expected = [] if tier == "development" else ["sequencer", "direct"]
+    event = json.dumps(KEEP_WARM, separators=(",", ":"))
+    assert warmed == [(f"faaskeeper.functions.{name}.handler", event) for name in expected]
+
+
+def test_an_operator_can_see_how_long_invocations_took(template: Templates, tier: str) -> None:
+    for function in resources(template(tier), "AWS::Lambda::Function").values():
+        assert function["Properties"]["LoggingConfig"]["SystemLogLevel"] == "INFO"
+
+
+def test_ceilings_are_below_the_quota_of_an_account_that_never_asked_for_more(template: Templates, tier: str) -> None:
+    for table in resources(template(tier), "AWS::DynamoDB::Table").values():
+        ceiling = table["Properties"].get("OnDemandThroughput", {})
+        assert all(units < 40_000 for units in ceiling.values())
 
 
 def test_journals_outlive_every_moment_that_the_tables_can_be_restored_to(template: Templates, tier: str) -> None:
@@ -236,7 +262,7 @@ def test_data_outlives_the_stack(template: Templates, tier: str) -> None:
     assert properties(template(tier), "AWS::S3::Bucket", "Blobs")["VersioningConfiguration"]["Status"] == "Enabled"
 
 
-def test_development_cannot_run_up_a_bill(template: Templates) -> None:
+def test_development_has_low_ceilings(template: Templates) -> None:
     for table in resources(template("development"), "AWS::DynamoDB::Table").values():
         ceiling = table["Properties"]["OnDemandThroughput"]
         assert 0 < ceiling["MaxWriteRequestUnits"] <= 1_000

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from kazoo.client import KazooClient, KazooState
@@ -30,6 +31,7 @@ from faaskeeper_client.discovery import (
 )
 from faaskeeper_client.gateway_thread import GatewayThread
 from faaskeeper_client.local import EmbeddedCloud
+from faaskeeper_client.local.proxy import Answer, Forward, Proxy, Request
 
 from .conftest import Deployed, until
 
@@ -245,6 +247,31 @@ class TestFindService:
         aws_environment.delenv("AWS_DEFAULT_REGION")
         assert find_service("local", region=deployed.service.region) == deployed.service
 
+    def test_its_description_in_the_environment(self, deployed: Deployed, aws_environment: pytest.MonkeyPatch) -> None:
+        """As a function that is invoked a thousand times a second has it: nobody is asked."""
+        elsewhere = replace(deployed.service, name="elsewhere")
+        aws_environment.setenv("FAASKEEPER_SERVICE", elsewhere.to_json())
+        assert find_service("elsewhere") == elsewhere
+        assert find_service("local") == deployed.service
+        self.fails(ServiceNotFound, "no FaaSKeeper service 'elsewhere' in eu-west-1", "elsewhere", region="eu-west-1")
+
+    def test_parameter_store_is_throttled(
+        self, cloud: EmbeddedCloud, deployed: Deployed, aws_environment: pytest.MonkeyPatch
+    ) -> None:
+        asked = 0
+
+        def throttle(request: Request, forward: Forward) -> Answer:
+            nonlocal asked
+            asked += 1
+            if asked > 5:
+                return forward(request)
+            return Answer(400, (), b'{"__type":"ThrottlingException","message":"Rate exceeded"}')
+
+        with Proxy(cloud, "throttled", throttle) as proxy:
+            aws_environment.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
+            assert find_service("local") == deployed.service
+        assert asked > 5
+
     def test_the_default_is_what_cdk_deploy_names_it(self) -> None:
         assert Settings().name == DEFAULT_SERVICE
 
@@ -291,10 +318,10 @@ class TestFindService:
             aws_environment.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
             self.fails(NoPermission, "no permission to read the description of service 'local': ")
 
-    def fails(self, kind: type[DiscoveryError], message: str, name: str = "local") -> None:
+    def fails(self, kind: type[DiscoveryError], message: str, name: str = "local", **where: str) -> None:
         for attempt in (find_service, connect):
             with pytest.raises(DiscoveryError) as caught:
-                attempt(name)
+                attempt(name, **where)
             assert type(caught.value) is kind
             assert message in str(caught.value)
             assert "\n" not in str(caught.value)

@@ -455,9 +455,21 @@ class TestHeartbeat:
         async def work() -> None:
             heart, timers = Heartbeat(aws, TABLE, key), Timers()
             assert await heart.beat(1, 5000)
-            assert await heart.check(1, 0, 4999, timers.arm) is None
+            assert await heart.check(1, 0, 4900, timers.arm) is None
             assert timers.armed == [(1, 1, 5.0)]
             assert await heart.beat(2, 5000)
+
+        run(work())
+
+    def test_a_timer_that_was_held_a_little_less_than_it_was_asked_to_be_counts(self, aws: BotoAws, key: Key) -> None:
+        """It would cost a whole timeout more."""
+
+        async def work() -> None:
+            heart, timers = Heartbeat(aws, TABLE, key), Timers()
+            assert await heart.beat(1, 5000)
+            ended = await heart.check(1, 0, 4999, timers.arm)
+            assert ended is not None
+            assert timers.armed == []
 
         run(work())
 

@@ -58,7 +58,7 @@ def _error(line: str) -> LoggedError | None:
         entry = json.loads(line)
         if entry["level"] != "ERROR":
             return None
-        time = datetime.fromtimestamp(entry["time"] / 1000, UTC)
+        time = datetime.fromisoformat(entry["timestamp"])
         return LoggedError(time, str(entry["logger"]), str(entry["message"]))
     except (ValueError, KeyError, TypeError):
         return None

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AwsError, Unavailable
+from faaskeeper.blocks.primitives.heartbeat import TIMER_SLACK_MS
 from faaskeeper.blocks.queues import send_timer
 from faaskeeper.protocol.service import Service
 from faaskeeper.protocol.timers import GatewayTimer, encode_timer
@@ -60,7 +61,7 @@ class Liveness:
 
     @property
     def is_alive(self) -> bool:
-        return self._clock() - self._beaten < self._timeout / 1000
+        return self._clock() - self._beaten < (self._timeout - TIMER_SLACK_MS) / 1000
 
     @property
     def guards_any(self) -> bool:

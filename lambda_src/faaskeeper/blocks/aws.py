@@ -184,6 +184,11 @@ class BotoAws:
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
             raise typed_error(service, operation, error) from error
 
+    def prepare(self, *services: str) -> None:
+        """Makes the clients of these, of which DynamoDB's alone takes some tenths of a second, before they are needed.
+        Raises BotoCoreError."""
+        self._sender.prepare(services)
+
     def close(self) -> None:
         """Calls under way end by themselves, unheard."""
         self._threads.shutdown()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,14 +20,18 @@ T = TypeVar("T")
 LambdaEvent = dict[str, Any]
 LambdaContext = Any
 
+KEEP_WARM: LambdaEvent = {"keepWarm": True}
+"""What a schedule invokes a function with so that Lambda keeps an instance: it does nothing."""
+
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, as CloudWatch Logs Insights reads it."""
+    """One JSON object a line, as CloudWatch Logs Insights reads it. Without ``timestamp`` in RFC 3339 Lambda takes
+    every line for INFO (Lambda developer guide, "Log-level filtering")."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
             "level": record.levelname,
-            "time": int(record.created * 1000),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "logger": record.name,
             "message": record.getMessage(),
         }
@@ -52,7 +58,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @cache
 def aws(timeout: float = 8.0) -> Aws:
     """``timeout`` in seconds, as ``BotoAws`` has it."""
-    return BotoAws(most=16, timeout=timeout)
+    made = BotoAws(most=16, timeout=timeout)
+    made.prepare("dynamodb", "sqs")
+    return made
+
+
+def at_start(prepare: Callable[[], object]) -> None:
+    """Calls ``prepare`` in an instance of a Lambda function, while it imports its handler, and nowhere else: no
+    invocation waits for it then, unless it is the one for which the instance was made."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        prepare()
 
 
 def milliseconds() -> int:

@@ -15,7 +15,7 @@ import ssl
 import threading
 import zlib
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -141,6 +141,13 @@ class Sender:
             return _parsed(plan, operation, response)
         except (OSError, EOFError, ValueError, botocore.parsers.ResponseParserError) as error:
             raise Unavailable(service, operation, type(error).__name__, str(error)) from error
+
+    def prepare(self, services: Iterable[str]) -> None:
+        """Makes what is slow to make and needs no network: the clients, and the TLS context. Raises what boto3 raises,
+        as of a missing region."""
+        for service in services:
+            self._client(service)
+        self._tls_context()
 
     def close(self) -> None:
         self._connections.close()

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from faaskeeper import page
 
 ENVIRONMENT_VARIABLE = "FAASKEEPER_SERVICE"
+"""Holds the description of a service."""
+SERVICE_NAME_VARIABLE = "FAASKEEPER_SERVICE_NAME"
+"""Names the service of a program that names none."""
 PARAMETER_PREFIX = "/faaskeeper/"
 DATA_VERSION = 1
 """Of what is in tables and bucket. The head of the ledger carries it: whoever does not know it touches nothing."""

@@ -16,6 +16,10 @@ DEAD = "dead"
 
 NO_BEAT = -1
 MAX_TIMEOUT_MS = 3_600_000
+TIMER_SLACK_MS = 50
+"""A message that the queue held for less than the timeout by no more than this counts as held for all of it: SQS
+counts delays in whole seconds and receptions "approximately" (ReceiveMessage, ApproximateFirstReceiveTimestamp). Who
+beats must stop that much before its timeout."""
 
 Arm = Callable[[int, int, float], Awaitable[None]]
 """Sends a delayed message with a beat and a timer number, to come due after seconds."""
@@ -95,7 +99,7 @@ class Heartbeat:
         elif timer != pulse.timer:
             return None  # a doubled message: the chain goes on elsewhere
         # nobody can make a timer come due before its time by sending it without a delay
-        moved = pulse.beat != beat or waited < pulse.timeout
+        moved = pulse.beat != beat or waited + TIMER_SLACK_MS < pulse.timeout
         before = None if moved else await self.declare_dead(beat)
         if before is None:
             await self._arm_next(replace(pulse, timer=timer), arm)

@@ -10,7 +10,7 @@ from functools import cache
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.committer import Committer
 from faaskeeper.blocks.invocation import Contended, Forgotten
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.blocks.runtime import KEEP_WARM, LambdaContext, LambdaEvent, at_start, aws, milliseconds, run
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.environment import service
 from faaskeeper.functions.sequencer.batch import Batch, DirectCall, Entry
@@ -32,6 +32,8 @@ _TIMEOUT_SECONDS = 3.0
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> LambdaEvent:
+    if event == KEEP_WARM:
+        return {}
     return run(_direct().answer(event, context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS))
 
 
@@ -86,3 +88,6 @@ class Direct:
         if gateway == self._caller:
             self._replies.append(reply)
         return gateway == self._caller
+
+
+at_start(_direct)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, at_start, aws, milliseconds, run
 from faaskeeper.functions.environment import service
 from faaskeeper.functions.janitor.janitor import Janitor
 
@@ -22,3 +22,6 @@ def handler(event: LambdaEvent, context: LambdaContext) -> None:
 @cache
 def _janitor() -> Janitor:
     return Janitor(aws(), service(), milliseconds)
+
+
+at_start(_janitor)

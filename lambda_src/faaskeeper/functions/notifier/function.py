@@ -6,7 +6,7 @@ from __future__ import annotations
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.fan_out import notify, reply_to_young
 from faaskeeper.blocks.parts import Parts
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, run
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, at_start, aws, run
 from faaskeeper.functions.environment import service
 
 
@@ -21,3 +21,7 @@ async def send(aws: Aws, service: Parts, event: LambdaEvent) -> None:
         await reply_to_young(aws, service, event["replies"])
     else:
         await notify(aws, service, event["message"], event["gateways"], event.get("told", ()))
+
+
+at_start(aws)
+at_start(service)

@@ -7,6 +7,7 @@ import logging
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.metrics import Metrics
+from faaskeeper.blocks.primitives.heartbeat import TIMER_SLACK_MS
 from faaskeeper.blocks.queues import send_timer
 from faaskeeper.functions.requests import send_to_sequencer
 from faaskeeper.protocol.service import Service
@@ -68,7 +69,7 @@ async def _check_session(aws: Aws, service: Service, timer: SessionTimer, waited
     gateway = await read_gateway(aws, service, session.gateway)
     if gateway is not None and gateway.alive:
         return
-    if gateway is not None and waited < _rest(session, gateway.timeout):
+    if gateway is not None and waited + TIMER_SLACK_MS < _rest(session, gateway.timeout):
         await send_timer(aws, service, encode_timer(timer), _rest(session, gateway.timeout) / 1000)
         return
     # the sequencer leaves a session alone that has been attached anew in the meantime

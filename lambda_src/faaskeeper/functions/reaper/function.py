@@ -5,7 +5,7 @@ from __future__ import annotations
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.delivery import deliver_timers
 from faaskeeper.blocks.metrics import Metrics
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, at_start, aws, milliseconds, run
 from faaskeeper.functions.environment import service
 from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.expiry import check_timer
@@ -28,3 +28,7 @@ async def look_at(aws: Aws, service: Service, records: list[LambdaEvent], metric
         await check_timer(aws, service, decode_timer(body), waited, metrics)
 
     return await deliver_timers(records, look, metrics)
+
+
+at_start(aws)
+at_start(service)

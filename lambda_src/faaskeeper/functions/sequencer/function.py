@@ -11,7 +11,7 @@ from faaskeeper.blocks.committer import Committer
 from faaskeeper.blocks.delivery import deliver
 from faaskeeper.blocks.errors import NotFound
 from faaskeeper.blocks.queues import send_reply
-from faaskeeper.blocks.runtime import LambdaContext, LambdaEvent, aws, milliseconds, run
+from faaskeeper.blocks.runtime import KEEP_WARM, LambdaContext, LambdaEvent, at_start, aws, milliseconds, run
 from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.environment import service
 from faaskeeper.functions.sequencer.batch import Batch, Entry
@@ -29,6 +29,8 @@ _TIMEOUT_SECONDS = 3.0
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> None:
+    if event == KEEP_WARM:
+        return
     seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
     run(process_records(aws(_TIMEOUT_SECONDS), service(), _committer(), event["Records"], seconds))
 
@@ -38,6 +40,9 @@ def _committer() -> Committer[Entry, Head, Batch]:
     return sequencer_committer(
         aws(_TIMEOUT_SECONDS), service(), milliseconds, os.environ.get("NOTIFIER_FUNCTION") or None
     )
+
+
+at_start(_committer)
 
 
 async def process_records(
