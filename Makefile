@@ -5,7 +5,7 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node check release demo clients bench bench-calls latency load test lint synth synth-all local cli-page snapshots clean
+.PHONY: help venv node check release demo clients bench bench-calls bench-cold latency load test lint synth synth-all local cli-page snapshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -43,6 +43,9 @@ bench: venv ## what each operation costs, counted
 
 bench-calls: venv ## CPU time of one call to AWS, as sent here and by boto3
 	@$(PY) -m bench.calls
+
+bench-cold: venv ## CPU time of the first write of a new instance of the direct function
+	@$(PY) -m bench.cold_start
 
 load: venv ## 1,000 sessions, 10,000 watches, 10,000 writes at once, at AWS's limits and on this machine
 	@$(PY) -m bench.load

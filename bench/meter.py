@@ -23,6 +23,8 @@ class Count:
     write_units: float = 0.0
     read_units: float = 0.0
     messages: int = 0
+    requests: int = 0
+    """Messages of ordered queues."""
 
     def __sub__(self, before: Count) -> Count:
         return Count(
@@ -31,10 +33,21 @@ class Count:
             self.write_units - before.write_units,
             self.read_units - before.read_units,
             self.messages - before.messages,
+            self.requests - before.requests,
+        )
+
+    def __add__(self, more: Count) -> Count:
+        return Count(
+            self.calls + more.calls,
+            self.items + more.items,
+            self.write_units + more.write_units,
+            self.read_units + more.read_units,
+            self.messages + more.messages,
+            self.requests + more.requests,
         )
 
     def copy(self) -> Count:
-        return Count(Counter(self.calls), self.items, self.write_units, self.read_units, self.messages)
+        return Count(Counter(self.calls), self.items, self.write_units, self.read_units, self.messages, self.requests)
 
 
 class Meter:
@@ -56,7 +69,11 @@ class Meter:
             if operation not in ("receive_message", "delete_message_batch", "create_queue"):
                 self.count.calls[operation] += 1
                 if operation == "send_message":
-                    self.count.messages += -(-len(parameters["MessageBody"]) // _MESSAGE_UNIT)
+                    pieces = -(-len(parameters["MessageBody"]) // _MESSAGE_UNIT)
+                    if parameters["QueueUrl"].endswith(".fifo"):
+                        self.count.requests += pieces
+                    else:
+                        self.count.messages += pieces
             return response
         response = await self._tables.call(service, operation, ReturnConsumedCapacity="TOTAL", **parameters)
         if (operation, parameters.get("TableName", "")) in self._idle:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,51 +21,56 @@ from bench.stage import Stage, stage
 from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.expiry import check_timer
 from faaskeeper.protocol.timers import GatewayTimer
+from faaskeeper_client import prices
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.liveness import RELAXED_TIMEOUT
 from faaskeeper_client.gateway.server import Server
-
-WRITE_UNIT = 0.625e-6
-READ_UNIT = 0.125e-6
-FIFO_REQUEST = 0.50e-6
-STANDARD_REQUEST = 0.40e-6
-LAMBDA_REQUEST = 0.20e-6
-LAMBDA_GB_SECOND = 0.0000133334
-PUT = 5e-6
-GET = 0.4e-6
-"""Dollars, us-east-1, 2026."""
-_SEQUENCER_GB_SECONDS = 0.5 * 0.05
-"""Half a GB for 50 ms: what a batch takes at the calibrated latencies of DynamoDB and SQS."""
-
-_WORKER_GB_SECONDS = 0.25 * 0.05
-"""A quarter of a GB for as long: a timer that comes due."""
 
 _COLUMNS = f"{'items':>6} {'WU':>6} {'RU':>6} {'msgs':>5} {'gw calls':>9} {'$ / million':>12}"
 _HEADER = f"{'operation':38} {'seq. calls':>10} {_COLUMNS}"
 
 
-async def main(siblings: int | None, *, by_call: bool) -> None:
+_UNCOUNTED = 1
+"""Read units: DynamoDB Local does not count the read of an item that does not exist, AWS does."""
+
+
+async def main(siblings: int | None, *, by_call: bool) -> bool:
     """``siblings``: nothing but a znode that gets so many children, which are listed and deleted again. ``by_call``:
-    by direct calls, else by the queue."""
+    by direct calls, else by the queue. Whether what was counted is what ``prices`` has."""
     async with stage(gateways=2, by_call=by_call) as on:
         clients = [await _client(port) for port in on.ports]
         try:
             if siblings is not None:
                 await _siblings(on, clients[0], (0, siblings))
-                return
+                return True
             print("One operation at a time, 100 B of data, no watch unless said, warm sequencer\n")
             print(_HEADER)
-            await _connection(on)
-            await _single(on, *clients)
+            counted = {"connect and close": await _connection(on)} | await _single(on, *clients)
             await _siblings(on, clients[0], (0, 1000, 10_000))
             await _together(on)
         finally:
             for client in clients:
                 await asyncio.to_thread(client.stop)
                 await asyncio.to_thread(client.close)
+    return _as_priced(counted, by_call=by_call)
 
 
-async def _single(on: Stage, one: Any, other: Any) -> None:
+def _as_priced(counted: dict[str, Count], *, by_call: bool) -> bool:
+    agrees = True
+    for each in prices.OPERATIONS:
+        if each.name in counted:
+            count, priced = counted[each.name], each.work(by_call=by_call)
+            found = count.items, count.write_units, count.requests
+            expected = priced.items, priced.write_units, 0 if by_call else each.runs
+            reads = count.read_units <= priced.read_units <= count.read_units + _UNCOUNTED
+            if each.name != "connect and close" and (found != expected or not reads):
+                print(f"{each.name}: {count} counted, {priced} in prices.py")
+                agrees = False
+    print("\nprices.py agrees" if agrees else "\nprices.py is to be brought up to date", flush=True)
+    return agrees
+
+
+async def _single(on: Stage, one: Any, other: Any) -> dict[str, Count]:
     small, medium, large = b"x" * 100, b"x" * 4000, b"x" * 100_000
     await asyncio.to_thread(one.create, "/warm", small)
     steps: list[tuple[str, Callable[[], object]]] = [
@@ -93,11 +99,10 @@ async def _single(on: Stage, one: Any, other: Any) -> None:
         ("get by the other gateway, first sight", lambda: other.get("/large")),
         ("get by the other gateway, again", lambda: other.get("/large")),
     ]
-    for name, step in steps:
-        await _measured(on, name, step)
+    return {name: await _measured(on, name, step) for name, step in steps}
 
 
-async def _connection(on: Stage) -> None:
+async def _connection(on: Stage) -> Count:
     """What ``connect()`` in a function's invocation costs, without what is done in it: a gateway, a session created and
     closed, and the two timers by which the reaper finds the gateway gone."""
     gateways, reaper, before = on.meter(), on.meter(), on.sequencer.count.copy()
@@ -115,16 +120,9 @@ async def _connection(on: Stage) -> None:
             reaper, on.service, GatewayTimer(gateway.life.id, beat, timer), RELAXED_TIMEOUT, FunctionMetrics()
         )
     sequencer = on.sequencer.count - before
-    write_units = sum(count.write_units for count in (gateways.count, sequencer, reaper.count))
-    read_units = sum(count.read_units for count in (gateways.count, sequencer, reaper.count))
-    # two requests, two replies, two timers; a queue made, polled once more, and removed
-    dollars = 3 * (2 * FIFO_REQUEST + 4 * STANDARD_REQUEST) + 3 * STANDARD_REQUEST
-    dollars += write_units * WRITE_UNIT + read_units * READ_UNIT
-    dollars += 4 * LAMBDA_REQUEST + 2 * (_SEQUENCER_GB_SECONDS + _WORKER_GB_SECONDS) * LAMBDA_GB_SECOND
-    print(
-        f"{'connect and close':38} {_storage_calls(sequencer):>10} {sequencer.items:>6} {write_units:>6g} "
-        f"{read_units:>6g} {6:>5} {sum(gateways.count.calls.values()):>9} {1e6 * dollars:>12.2f}"
-    )
+    # a queue made, polled once more, and removed
+    _print("connect and close", sequencer, gateways.count + reaper.count, other_requests=3, timers=2)
+    return sequencer + gateways.count + reaper.count
 
 
 async def _siblings(on: Stage, client: Any, steps: tuple[int, ...]) -> None:
@@ -180,42 +178,45 @@ async def _together(on: Stage, clients: int = 10, operations: int = 100) -> None
         await asyncio.to_thread(client.close)
 
 
-async def _measured(on: Stage, name: str, step: Callable[[], object]) -> None:
+async def _measured(on: Stage, name: str, step: Callable[[], object]) -> Count:
     meters = (on.sequencer, *on.gateways)
     await on.idle.wait()
     before = [meter.count.copy() for meter in meters]
     await asyncio.to_thread(step)
     await on.idle.wait()
     sequencer, *gateways = (meter.count - count for meter, count in zip(meters, before, strict=True))
-    gateway = gateways[0]
-    for more in gateways[1:]:
-        gateway = Count(
-            gateway.calls + more.calls,
-            gateway.items + more.items,
-            gateway.write_units + more.write_units,
-            gateway.read_units + more.read_units,
-            gateway.messages + more.messages,
+    others = sum(gateways[1:], gateways[0])
+    _print(name, sequencer, others)
+    return sequencer + others
+
+
+def _print(name: str, committing: Count, others: Count, *, other_requests: int = 0, timers: int = 0) -> None:
+    """``committing`` is the sequencer's and the direct function's."""
+    total = committing + others
+    messages = committing.messages + others.messages
+    runs = others.requests + others.calls["invoke"]
+    dollars = prices.dollars(
+        prices.add(
+            {
+                "write unit": total.write_units,
+                "read unit": total.read_units,
+                "PUT": others.calls["put_object"],
+                "GET": others.calls["get_object"],
+                "FIFO request": 3 * others.requests,
+                "request": 3 * messages + other_requests,
+            },
+            prices.times(prices.invocation(prices.DEVELOPMENT.sequencer_memory, prices.METRIC_BYTES), runs),
+            prices.times(prices.invocation(prices.DEVELOPMENT.worker_memory), timers),
         )
+    )
     print(
-        f"{name:38} {_storage_calls(sequencer):>10} {sequencer.items:>6} "
-        f"{sequencer.write_units + gateway.write_units:>6g} {sequencer.read_units + gateway.read_units:>6g} "
-        f"{sequencer.messages + gateway.messages:>5} {sum(gateway.calls.values()):>9} "
-        f"{1e6 * _dollars(sequencer, gateway):>12.2f}"
+        f"{name:38} {_storage_calls(committing):>10} {committing.items:>6} {total.write_units:>6g} "
+        f"{total.read_units:>6g} {messages + others.requests:>5} {sum(others.calls.values()):>9} {1e6 * dollars:>12.2f}"
     )
 
 
 def _storage_calls(count: Count) -> int:
     return sum(calls for operation, calls in count.calls.items() if operation not in ("send_message", "put_object"))
-
-
-def _dollars(sequencer: Count, gateway: Count) -> float:
-    """Of one operation: storage, messages (each is sent, received and deleted), the function."""
-    storage = (sequencer.write_units + gateway.write_units) * WRITE_UNIT
-    storage += (sequencer.read_units + gateway.read_units) * READ_UNIT
-    storage += gateway.calls["put_object"] * PUT + gateway.calls["get_object"] * GET
-    messages = 3 * (gateway.messages * FIFO_REQUEST + sequencer.messages * STANDARD_REQUEST)
-    invoked = bool(gateway.messages or gateway.calls["invoke"])
-    return storage + messages + invoked * (LAMBDA_REQUEST + _SEQUENCER_GB_SECONDS * LAMBDA_GB_SECOND)
 
 
 def _refused(client: Any) -> None:
@@ -261,4 +262,4 @@ if __name__ == "__main__":
     parser.add_argument("--queue", action="store_true", help="all writes by the queue, none by direct calls")
     with contextlib.suppress(KeyboardInterrupt):
         options = parser.parse_args()
-        asyncio.run(main(options.siblings, by_call=not options.queue))
+        sys.exit(0 if asyncio.run(main(options.siblings, by_call=not options.queue)) else 1)

@@ -87,6 +87,7 @@ class Tier:
     alarm_metrics: int = 28
     customer_managed_key: bool = False
     keeps_warm: bool = True
+    recovery: bool = True
     max_read_units: int | None = None
     max_write_units: int | None = None
 
@@ -95,7 +96,16 @@ TIERS: Mapping[str, Tier] = MappingProxyType(
     {
         tier.name: tier
         for tier in (
-            Tier("development", 512, 256, alarm_metrics=0, keeps_warm=False, max_read_units=1_000, max_write_units=500),
+            Tier(
+                "development",
+                512,
+                256,
+                alarm_metrics=0,
+                keeps_warm=False,
+                recovery=False,
+                max_read_units=1_000,
+                max_write_units=500,
+            ),
             Tier("standard", max_read_units=20_000, max_write_units=10_000),
             Tier("critical", 1769, 1024, tracing=True, customer_managed_key=True),
         )
@@ -132,64 +142,76 @@ def timer(tier: Tier) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation of a client, alone, with 100 bytes of data unless its name says otherwise.
+class Work:
+    """``calls`` to storage of the function that commits, and ``items`` of its one transaction, the head included."""
 
-    ``calls`` are the sequencer's to storage and ``items`` those of its one transaction, the head included. ``requests``
-    are messages on the FIFO queue, each of which starts the sequencer, and ``replies`` messages on reply queues, in
-    pieces of 64 KB; each is sent, received and deleted. ``timers`` are delayed messages that come due,
-    ``other_requests`` SQS requests besides.
-    """
-
-    name: str
     calls: int = 0
     items: int = 0
     write_units: float = 0
     read_units: float = 0
-    requests: int = 0
-    replies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a client, alone, with 100 bytes of data unless its name says otherwise.
+
+    ``runs`` are invocations of a function that commits: of the direct function, or of the sequencer, to which a message
+    on the FIFO queue then leads, and from which a message on a reply queue comes back; each message is sent, received
+    and deleted. ``by_queue`` is the work where it is another by the queue. ``timers`` are delayed messages that come
+    due, ``other_requests`` SQS requests besides.
+    """
+
+    name: str
+    direct: Work
+    by_queue: Work | None = None
+    runs: int = 0
     puts: int = 0
     gets: int = 0
     timers: int = 0
     other_requests: int = 0
 
-    def amounts(self, tier: Tier) -> dict[str, float]:
+    def work(self, *, by_call: bool) -> Work:
+        return self.direct if by_call or self.by_queue is None else self.by_queue
+
+    def amounts(self, tier: Tier, *, by_call: bool = True) -> dict[str, float]:
+        work = self.work(by_call=by_call)
         return add(
             {
-                "write unit": self.write_units,
-                "read unit": self.read_units,
-                "FIFO request": 3 * self.requests,
-                "request": 3 * self.replies + self.other_requests,
+                "write unit": work.write_units,
+                "read unit": work.read_units,
                 "PUT": self.puts,
                 "GET": self.gets,
+                "request": self.other_requests,
             },
-            times(invocation(tier.sequencer_memory, METRIC_BYTES), self.requests),
+            {} if by_call else {"FIFO request": 3 * self.runs, "request": 3 * self.runs},
+            times(invocation(tier.sequencer_memory, METRIC_BYTES), self.runs),
             times(timer(tier), self.timers),
         )
 
-    def dollars(self, tier: Tier) -> float:
+    def dollars(self, tier: Tier, *, by_call: bool = True) -> float:
         """Without traces, of which there are at most one an invocation."""
-        return dollars(self.amounts(tier))
+        return dollars(self.amounts(tier, by_call=by_call))
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("create", 2, 4, 8, 3, requests=1, replies=1),
-    Operation("set", 2, 2, 4, 2, requests=1, replies=1),
-    Operation("set, fires a watch", 3, 3, 6, 3, requests=1, replies=1),
-    Operation("delete", 2, 4, 8, 2, requests=1, replies=1),
-    Operation("create, ephemeral", 2, 5, 10, 3, requests=1, replies=1),
-    Operation("create, sequential", 2, 4, 8, 3, requests=1, replies=1),
-    Operation("set, 4 kB", 2, 3, 12, 2, requests=1, replies=1),
-    Operation("set, 100 kB", 2, 2, 4, 2, requests=1, replies=1, puts=1),
-    Operation("failed write (node exists)", 2, 0, 0, 4, requests=1, replies=1),
-    Operation("get", read_units=1),
-    Operation("get, new watch", write_units=1),
-    Operation("get, 100 kB", read_units=1, gets=1),
-    Operation("get by the other gateway, first sight", read_units=4),
-    Operation("getChildren of 1000", read_units=8),
-    Operation("connect and close", 5, 7, 19, 18, requests=2, replies=2, timers=2, other_requests=3),
+    Operation("create", Work(2, 4, 8, 3), runs=1),
+    Operation("set", Work(2, 2, 4, 2), runs=1),
+    Operation("set, fires a watch", Work(3, 3, 6, 3), runs=1),
+    Operation("delete", Work(2, 4, 8, 3), runs=1),
+    Operation("create, ephemeral", Work(2, 5, 10, 3), runs=1, timers=1),
+    Operation("create, sequential", Work(2, 4, 8, 3), runs=1),
+    Operation("set, 4 kB", Work(2, 3, 12, 2), runs=1),
+    Operation("set, 100 kB", Work(2, 4, 8, 2), runs=1, puts=1),
+    Operation("failed write (node exists)", Work(2, 0, 0, 7), Work(2, 1, 2, 3), runs=1),
+    Operation("get", Work(read_units=1)),
+    Operation("get, new watch", Work(write_units=1)),
+    Operation("get, 100 kB", Work(read_units=1), gets=1),
+    Operation("get by the other gateway, first sight", Work(read_units=2), gets=1),
+    Operation("getChildren of 1000", Work(read_units=8)),
+    Operation("connect and close", Work(7, 7, 19, 31), Work(5, 7, 19, 18), runs=2, timers=2, other_requests=3),
 )
-"""As ``bench.operations`` counts and names them. "First sight" is of a write that its gateway has not heard of."""
+"""As ``bench.operations`` counts and names them. "First sight" is of a write that its gateway has not heard of. The
+first ephemeral of a session arms a timer."""
 
 
 def operation(name: str) -> Operation:
@@ -218,8 +240,8 @@ def idle(tier: Tier) -> list[Line]:
         Line("the janitor, once a minute", dollars(janitor), dollars(janitor)),
     ]
     if tier.keeps_warm:
-        warm = dollars(times(invocation(tier.sequencer_memory), SECONDS_A_MONTH / KEEP_WARM_INTERVAL))
-        lines.append(Line("keeping the sequencer warm, every five minutes", warm, warm))
+        warm = 2 * dollars(times(invocation(tier.sequencer_memory), SECONDS_A_MONTH / KEEP_WARM_INTERVAL))
+        lines.append(Line("keeping sequencer and direct function warm, every five minutes", warm, warm))
     if tier.alarm_metrics:
         alarms = dollars({"alarm metric month": tier.alarm_metrics, "dashboard month": 1})
         lines.append(Line("alarms and a dashboard", alarms, alarms))
@@ -242,6 +264,19 @@ def gateway(tier: Tier, session_timeout: float | None = None) -> list[Line]:
     if session_timeout is not None:
         parts["looking at the head"] = {"read unit": SECONDS_A_MONTH * LOOKS_PER_TIMEOUT / session_timeout}
     return [Line(what, dollars(amounts), dollars(amounts)) for what, amounts in parts.items()]
+
+
+def storage_and_recovery(tier: Tier, gigabytes: float) -> float:
+    """Dollars a month of data in the tables."""
+    recovery = {"recovery GB month": gigabytes} if tier.recovery else {}
+    return dollars(add({"table GB month": gigabytes}, recovery))
+
+
+def break_even(tier: Tier, name: str, gateways: int, session_timeout: float | None = None) -> float:
+    """How many of that operation a month, directly, cost with ``gateways`` as much as three servers do; below 0 if
+    being idle costs more."""
+    rest = ENSEMBLE - most(idle(tier)) - gateways * most(gateway(tier, session_timeout))
+    return rest / operation(name).dollars(tier)
 
 
 def most(lines: list[Line]) -> float:
