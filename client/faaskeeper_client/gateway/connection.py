@@ -125,6 +125,8 @@ class Connection:
                     return
                 for statistics in (self.statistics, self._host.statistics):
                     statistics.came(frame)
+                if self._pipeline is not None and not self._incoming and self._pipeline.take_at_once(frame, arrived):
+                    continue
                 self._incoming.append((frame, arrived))
                 self._incoming_bytes += len(frame)
         except MarshallingError as error:
