@@ -21,6 +21,8 @@ from faaskeeper_simulator.workloads.base import Workload, attempt, create, must,
 _NODES = 3
 _READS_PER_OPERATION = 4
 _LENGTHS = (0, 8, 60, 900, 4000)
+_SECRET = "secret"
+"""A znode whose ACL changes. Nobody watches it: who may not read it is not told of its events, and keeps the watch."""
 _HIDDEN = (Acl(31, "digest", "nobody:none"),)
 
 
@@ -31,6 +33,7 @@ class Polls(Workload):
         await super().prepare(client)
         for number in range(_NODES):
             await must(client, create(f"{self.root}/{number}", b"0"))
+        await must(client, create(f"{self.root}/{_SECRET}", b"0"))
 
     async def run(self, client: Client, operations: int) -> None:
         for _ in range(operations):
@@ -61,7 +64,7 @@ class Polls(Workload):
     def _read(self, client: Client) -> Body:
         chance = client.chance
         path, watch = self._path(client), chance.random() < 0.3
-        match chance.choices(range(6), (10, 4, 4, 2, 2, 1))[0]:
+        match chance.choices(range(7), (10, 4, 4, 2, 2, 1, 2))[0]:
             case 0:
                 return GetData(path, watch)
             case 1:
@@ -72,8 +75,10 @@ class Polls(Workload):
                 return GetAcl(path)
             case 4:
                 return MultiRead((GetData(path), GetChildren(path), GetData(f"{self.root}/0")))
-            case _:
+            case 5:
                 return Sync(path)
+            case _:
+                return GetData(f"{self.root}/{_SECRET}")
 
     def _change(self, client: Client) -> Body:
         chance = client.chance
@@ -87,6 +92,6 @@ class Polls(Workload):
             case 2:
                 return Delete(path)
             case 3:
-                return SetAcl(path, chance.choice((OPEN_ACL, _HIDDEN)))
+                return SetAcl(f"{self.root}/{_SECRET}", chance.choice((OPEN_ACL, _HIDDEN)))
             case _:
                 return Multi((SetData(f"{self.root}/0", data), SetData(f"{self.root}/1", data)))
