@@ -14,26 +14,14 @@ from typing import Self, TypeVar
 from faaskeeper.protocol.changes import Changes, digest
 from faaskeeper_client.gateway.lease import Lease
 from faaskeeper_client.gateway.node_state import NodeChildren, NodeData, NodeState
+from faaskeeper_client.wire.statistics import CacheStatistics
 
 T = TypeVar("T")
 
-DEFAULT_BYTES = 64_000_000
 _ENTRY_BYTES = 1500
 """Of an entry without data and names: a little more than CPython takes for it."""
 _NAME_BYTES = 60
 """Of a name beside its characters."""
-
-
-@dataclass(slots=True)
-class CacheStatistics:
-    """``hits`` are reads that were answered from memory, ``misses`` those that were not. ``invalidations`` are entries
-    that a transaction changed, or may have changed."""
-
-    hits: int = 0
-    misses: int = 0
-    invalidations: int = 0
-    entries: int = 0
-    bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -81,12 +69,15 @@ class Reading:
 
 
 class Cache:
-    """Of at most ``most`` bytes, about; the entries that were not used for longest go. 0: nothing is kept.
+    """Of at most ``most`` bytes, about; the entries that were not used for longest go. 0: nothing is kept. Raises
+    ValueError if ``most`` is negative.
 
     ``zxid`` is the observer's ``complete``: what changed up to it is taken into account.
     """
 
     def __init__(self, most: int, lease: Lease) -> None:
+        if most < 0:
+            raise ValueError(f"cache_bytes={most}: at least 0, which turns the cache off")
         self.zxid = 0
         self.lease = lease
         self.statistics = CacheStatistics()

@@ -13,8 +13,8 @@ from faaskeeper.blocks.clock import boot_time
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.blocks.retry import delay
 from faaskeeper.protocol.service import PARAMETER_PREFIX, IncompatibleVersion, InvalidService, Service
-from faaskeeper_client.gateway.cache import DEFAULT_BYTES
 from faaskeeper_client.gateway.connection import Client, Connection
+from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
 from faaskeeper_client.gateway.life import Life, begin
 from faaskeeper_client.gateway.liveness import DeclaredDead
 from faaskeeper_client.gateway.tasks import Tasks
@@ -42,7 +42,7 @@ class Gateway:
         *,
         clock: Callable[[], float] | None = None,
         wall: Callable[[], float] = time.time,
-        cache_bytes: int = DEFAULT_BYTES,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
         entropy: random.Random | None = None,
     ) -> None:
         self.service = service

@@ -7,7 +7,7 @@ import random
 
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.protocol.service import Service
-from faaskeeper_client.gateway.cache import DEFAULT_BYTES
+from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_simulator.cloud import Cloud, Process
 
@@ -19,7 +19,7 @@ class Slot:
     """A place where a gateway runs. ``gateway`` is None while none is up."""
 
     def __init__(
-        self, cloud: Cloud, service: Service, name: str, *, mortal: bool, cache_bytes: int = DEFAULT_BYTES
+        self, cloud: Cloud, service: Service, name: str, *, mortal: bool, cache_bytes: int = DEFAULT_CACHE_BYTES
     ) -> None:
         self.name = name
         self.gateway: Gateway | None = None
