@@ -40,9 +40,9 @@ def connect(
         zk.close()
 
     The gateway behind it runs in a thread of this process, on the loopback interface. Clients of the same service,
-    region, session, ``listen`` and ``cache_bytes`` share one. It ends with the last of them that is closed or garbage, and with the
-    process: sessions that were not stopped live on until their timeout, as with any ZooKeeper. A forked child makes
-    its own.
+    region, session, ``listen`` and ``cache_bytes`` share one. It ends with the last of them that is closed or garbage,
+    and with the process: sessions that were not stopped live on until their timeout, as with any ZooKeeper. A forked
+    child makes its own.
 
     ``service_name`` defaults to the environment variable FAASKEEPER_SERVICE_NAME, and without one to the name that
     ``cdk deploy`` gives. ``region`` and ``session`` say where it is, if not where boto3 would look by itself.

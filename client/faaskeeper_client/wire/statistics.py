@@ -160,8 +160,8 @@ class ServerStatistics(Statistics):
 
 @dataclass(slots=True)
 class CacheStatistics:
-    """What a gateway answers from memory, which ZooKeeper has no name for. ``hits`` are reads that were answered from memory, ``misses`` those that were not. ``invalidations`` are entries
-    that a transaction changed, or may have changed."""
+    """What a gateway answers from memory; ZooKeeper has no such thing. ``hits`` are reads that were answered from
+    memory, ``misses`` those that were not. ``invalidations`` are entries that a transaction changed, or may have."""
 
     hits: int = 0
     misses: int = 0
