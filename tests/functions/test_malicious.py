@@ -483,12 +483,12 @@ def test_requests_of_somebody_else_s_session(
         stage = await Stage.create(aws)
         victim, forger = await stage.client(), await stage.gateway()
         await stage.do(victim, create("/x", b"mine"))
-        before = await stage.head()
+        node, session = await stage.node("/x"), await stage.session(victim)
         for password in (b"", bytes(16), b"AROAREAPER:reaper"):
             await stage.send(forger, (Principal(victim.session, victim.epoch, password), operation))
         await by_a_client(stage)
-        head = await stage.head()
-        assert head.zxid == before.zxid
+        assert (await stage.node("/x"), await stage.session(victim)) == (node, session)
+        assert await stage.node("/forged") is None
         assert {outcome.code for _, outcome in await stage.outcomes_now(forger)} & {Code.OK} == set()
         (outcome,) = await stage.do(victim, SetData("/x", b"still mine"))
         assert outcome.code is Code.OK

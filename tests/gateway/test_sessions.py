@@ -91,6 +91,39 @@ def test_a_client_that_hangs_up_while_it_comes_back(aws: BotoAws) -> None:
     run(scenario())
 
 
+def test_a_client_that_hangs_up_before_it_is_asked_for(aws: BotoAws) -> None:
+    """A request to attach that has not left is taken back: late, it would take the session from where it lives."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            one, two = await whole.gateway(), await whole.gateway()
+            zk, writer = await one.connect(), await two.connect()
+            holding, leaving = asyncio.Event(), asyncio.Event()
+
+            async def hold(operation: str, parameters: dict[str, Any]) -> None:
+                if operation == "send_message" and parameters["QueueUrl"] == whole.stage.service.requests:
+                    holding.set()
+                    await leaving.wait()
+
+            two.tap.before = hold
+            writing = asyncio.create_task(writer.create("/held"))
+            await asyncio.wait_for(holding.wait(), PATIENCE)
+            coming = await Zk.dial(two.port)
+            resumed = asyncio.create_task(coming.shake_hands(session=zk.session, password=zk.password))
+            await eventually(lambda: true(len(two.gateway.life.outbox) == 2), "the handshake waits behind the write")
+            resumed.cancel()
+            await asyncio.gather(resumed, return_exceptions=True)
+            await coming.hang_up()
+            await eventually(lambda: true(len(two.gateway.life.outbox) == 1), "it is taken back")
+            leaving.set()
+            assert (await writing).error == OK
+            assert (await writer.create("/behind")).error == OK
+            await attached(whole, zk.session, epoch=1)
+            assert (await zk.create("/still-here")).error == OK
+
+    run(scenario())
+
+
 def test_an_expiry_that_is_refused_is_asked_for_again(aws: BotoAws) -> None:
     async def scenario() -> None:
         async with ensemble(aws) as whole:

@@ -4,9 +4,11 @@ calm; then the simulation's checker over all that clients, queues and tables saw
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import random
+import re
 import signal
 import tempfile
 import time
@@ -15,7 +17,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote
 
 from faaskeeper.protocol.service import Service
 from faaskeeper_client.local import EmbeddedCloud
@@ -35,7 +38,7 @@ from tests.soak.processes import Ground, Slot, TcpClient
 
 CALM = 120.0
 """Seconds in which everything must come to rest once the storm is over."""
-FUNCTIONS = ("Sequencer", "Notifier", "Reaper", "Janitor")
+FUNCTIONS = ("Sequencer", "Direct", "Notifier", "Reaper", "Janitor")
 _LAST = 10.0
 """Seconds in which workloads may still end by themselves."""
 _NAME = "torture"
@@ -300,11 +303,12 @@ class _Round:
         run, service = self._run, self._service
         while True:
             # sessions still end meanwhile: what is looked at must be one state, and what made it
-            sent = len(self._seen.witness.sent)
+            sent, commits = len(self._seen.witness.sent), len(self._seen.witness.commits)
             run.items = {name: self._scan(getattr(service, name)) for name in ("znodes", "sessions", "ledger")}
             run.witness = replace(self._seen.witness, sent=self._seen.witness.sent[:sent])
             run.witness.commits = sorted(self._seen.witness.commits, key=lambda commit: commit.head.zxid)
-            if not self._waiting() and len(self._seen.witness.sent) == sent:
+            seen = len(self._seen.witness.sent), len(self._seen.witness.commits)
+            if not self._waiting() and seen == (sent, commits):
                 break
         s3 = self._cloud.session().client("s3")
         run.blobs = dict(self._seen.blobs)
@@ -336,6 +340,9 @@ class _Seen:
         def exchange(request: Request, forward: Forward) -> Answer:
             def forwarded(request: Request) -> Answer:
                 began = time.monotonic()
+                if function := _invoked(request):
+                    # what it does before it fails counts too
+                    self.witness.tap(who, "lambda", "invoke", {"FunctionName": function, "Payload": request.body}, {})
                 answer = forward(request)
                 try:
                     self._look(who, request, answer, began)
@@ -343,7 +350,12 @@ class _Seen:
                     self.errors.append(f"{who}: {request.target} {request.body[:300]!r}: {error!r}")
                 return answer
 
-            return spoil(request, forwarded)
+            answer = spoil(request, forwarded)
+            if answer.status == 200 and (function := _invoked(request)):
+                failed = {name: value for name, value in answer.headers if name.lower() == "x-amz-function-error"}
+                heard = {"Payload": answer.body} | ({"FunctionError": failed} if failed else {})
+                self.witness.hear(who, {"FunctionName": function, "Payload": request.body}, heard)
+            return answer
 
         return exchange
 
@@ -353,7 +365,9 @@ class _Seen:
             return
         match request.target.rpartition(".")[2]:
             case "TransactWriteItems":
-                self.witness.tap(who, "dynamodb", "transact_write_items", request.fields, Committed(began, {}, began))
+                self.witness.tap(
+                    who, "dynamodb", "transact_write_items", _decoded(request.fields), Committed(began, {}, began)
+                )
             case "UpdateItem":
                 self.witness.tap(who, "dynamodb", "update_item", request.fields, {})
             case "SendMessage":
@@ -362,6 +376,22 @@ class _Seen:
                 self.blobs[request.path.partition("?")[0].split("/", 2)[2]] = request.body
             case _:
                 pass
+
+
+def _invoked(request: Request) -> str:
+    """The function that the request invokes, "" if it is another."""
+    found = re.fullmatch(r"/2015-03-31/functions/([^/]+)/invocations", request.path)
+    return unquote(found[1]) if found else ""
+
+
+def _decoded(document: Any) -> Any:
+    """With the binary attributes of items as bytes, as boto3 has them."""
+    if isinstance(document, dict):
+        fields = cast(dict[str, Any], document)
+        if list(fields) == ["B"]:
+            return {"B": base64.b64decode(fields["B"])}
+        return {name: _decoded(value) for name, value in fields.items()}
+    return [_decoded(value) for value in cast(list[Any], document)] if isinstance(document, list) else document
 
 
 def _pending(tasks: list[asyncio.Task[Any]], clients: list[Client]) -> list[str]:

@@ -60,8 +60,13 @@ class Handshake:
             logger.info("client %s has seen %#x, ahead of the service", connection.peer, request.last_zxid_seen)
             return None
         session_id, password, joining = await self._submit(request)
-        # should the client go now, the session will be attached here all the same
-        outcome = await asyncio.shield(joining)
+        try:
+            # should the client go once the request has left, the session will be attached here all the same
+            outcome = await asyncio.shield(joining)
+        except asyncio.CancelledError:
+            # sent late, it would take the session from the gateway to which the client has gone
+            life.outbox.withdraw(joining)
+            raise
         if outcome.session is None:
             connection.write(responses.session_expired(_writable(request)))
             return None

@@ -99,6 +99,14 @@ class Outbox:
         self._wake.set()
         return sent.outcome
 
+    def withdraw(self, outcome: asyncio.Future[Outcome]) -> None:
+        """Takes the request of that ``outcome`` back, if it has not left."""
+        for sent in self._waiting:
+            if sent.outcome is outcome:
+                self._waiting.remove(sent)
+                self._fail([sent], "its client is gone")
+                return
+
     def resolve(self, number: int, outcome: Outcome) -> None:
         """An outcome came; the same may come twice."""
         sent = self._unanswered.pop(number, None)
@@ -138,8 +146,11 @@ class Outbox:
                     await self._send(*self._next_message())
                 else:
                     taken, body = self._next_call()
-                    if len(body) > MAX_CALL_BYTES or not await self._call(taken, body):
+                    if len(body) > MAX_CALL_BYTES:
                         await self._send(taken, body)
+                    elif not await self._call(taken, body):
+                        # by the queue; clients may have gone meanwhile
+                        self._waiting.extendleft(reversed(taken))
 
     def close(self) -> None:
         """Fails what waits, and whatever is submitted from now on: nobody would send it."""

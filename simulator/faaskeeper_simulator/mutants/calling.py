@@ -21,7 +21,9 @@ from faaskeeper_simulator.mutants.registry import mutant, schedules
 
 _LOSSES = (FaultKind.LOST_ANSWER, FaultKind.LATE_EFFECT, FaultKind.UNAVAILABLE)
 _DEATHS = (FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER)
-_LATE = (*_LOSSES, FaultKind.DELAY, FaultKind.STALL)
+_LATE_CALLS = schedules(
+    kinds=(FaultKind.LATE_EFFECT,), rate=40, gateways=3, clients=6, operations=80, timeouts=(40_000,), direct=True
+)
 
 
 @mutant(
@@ -100,7 +102,7 @@ def what_is_unknown_goes_by_the_queue() -> Iterator[None]:
     schedules(kinds=(*_LOSSES, FaultKind.THROTTLE), rate=8, timeouts=(40_000,), direct=True),
 )
 def a_refused_repetition_settles_a_call() -> Iterator[None]:
-    async def call(self: DirectCalls, message: str) -> Any:
+    async def commit(self: DirectCalls, message: str) -> Any:
         self._number += 1
         id = direct.CallId(self._secret, self._number, self._complete())
         for _ in range(20):
@@ -114,7 +116,7 @@ def a_refused_repetition_settles_a_call() -> Iterator[None]:
                 return answer.replies if answer.refusal is None else None
         raise Unavailable("lambda", "invoke", "GivenUp", "")
 
-    with patch.object(DirectCalls, "call", call):
+    with patch.object(DirectCalls, "commit", commit):
         yield
 
 
@@ -135,7 +137,7 @@ def calls_overtake_the_queue() -> Iterator[None]:
 
 @mutant(
     "A repeated call that changes nothing leaves a trace",
-    schedules("locks", "registers", kinds=_LATE, rate=10, gateways=3, clients=6, timeouts=(40_000,), direct=True),
+    _LATE_CALLS,
 )
 def repeated_calls_leave_no_trace() -> Iterator[None]:
     with patch.object(Entry, "may_come_again", property(lambda self: self.call is None)):
@@ -145,11 +147,11 @@ def repeated_calls_leave_no_trace() -> Iterator[None]:
 @mutant(
     "Messages that change nothing leave a trace",
     schedules(
-        "locks",
-        kinds=(FaultKind.EARLY_REDELIVERY, FaultKind.LOST_POLL, FaultKind.STALL, *_DEATHS, FaultKind.THROTTLE),
-        rate=8,
+        kinds=(FaultKind.EARLY_REDELIVERY, FaultKind.LOST_POLL, *_DEATHS, FaultKind.THROTTLE),
+        rate=12,
         gateways=3,
         clients=6,
+        operations=80,
         timeouts=(40_000,),
         direct=True,
     ),
@@ -161,7 +163,7 @@ def messages_leave_no_trace() -> Iterator[None]:
 
 @mutant(
     "Only a gateway's last call can be repeated: copies that the SDK makes say so",
-    schedules("locks", kinds=_LATE, rate=10, gateways=3, clients=6, timeouts=(40_000,), direct=True),
+    _LATE_CALLS,
 )
 def repetitions_do_not_say_so() -> Iterator[None]:
     real = direct.encode_call
@@ -183,4 +185,15 @@ def a_late_transaction_is_forgotten() -> Iterator[None]:
         return written
 
     with patch.object(Invocation, "write", write):
+        yield
+
+
+@mutant(
+    "A gateway does not attach a session whose client has gone before it was asked for",
+    schedules(
+        kinds=(FaultKind.LATE_EFFECT, FaultKind.DELAY), rate=20, gateways=3, clients=6, timeouts=(4000,), direct=True
+    ),
+)
+def attachments_are_not_withdrawn() -> Iterator[None]:
+    with patch.object(Outbox, "withdraw", lambda *_: None):
         yield

@@ -89,7 +89,10 @@ def answers_before_the_commit() -> Iterator[None]:
         yield
 
 
-@mutant("A batch that changes nothing rereads the head before it answers", schedules(kinds=_TWO_INSTANCES, rate=4))
+@mutant(
+    "A batch that changes nothing rereads the head before it answers",
+    schedules(kinds=_TWO_INSTANCES, rate=4, gateways=3, clients=6, direct=True),
+)
 def nothing_is_answered_without_a_look() -> Iterator[None]:
     real = sequencer.confirm_complete
 
