@@ -217,7 +217,7 @@ class TestMessages:
 
         async def scenario() -> None:
             async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
+                one, two = await whole.gateway(cache_bytes=0), await whole.gateway()
                 reader, writer = await one.connect(), await two.connect()
                 for path in ("/t", "/t/a", "/t/b", "/t/a/x"):
                     await writer.create(path)
