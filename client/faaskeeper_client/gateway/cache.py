@@ -102,6 +102,8 @@ class Cache:
         return self._found(entry.children if entry else None)
 
     def reading(self, path: str) -> Reading:
+        """Of what is not known."""
+        self.statistics.misses += 1
         return Reading(self, path)
 
     def follow(self, zxid: int, changes: Changes | None) -> None:
@@ -149,9 +151,7 @@ class Cache:
             self._remove(next(iter(self._entries)))
 
     def _found(self, part: T | None) -> T | None:
-        if part is None:
-            self.statistics.misses += 1
-        else:
+        if part is not None:
             self.statistics.hits += 1
         return part
 

@@ -113,7 +113,7 @@ class ReadRequests:
         kind = WatchKind.CHILD if isinstance(body, GetChildren) else WatchKind.DATA
         watch = kind if body.watch else None
         life, path = self._life, body.path or "/"
-        if watch is not None and not life.watches:
+        if not life.cache.lease.holds or (watch is not None and not life.watches):
             return None
         if isinstance(body, GetData):
             found = life.cache.data(path, watch and watch.value)
