@@ -1,5 +1,6 @@
 """How long operations take on AWS: the real gateway and functions in virtual time, where each call takes what was
-measured on AWS us-east-1 (``faaskeeper_simulator/cloud/latency.py``).
+measured on AWS us-east-1 (``faaskeeper_simulator/cloud/latency.py``). What memory answers takes no time of AWS: that
+row is our own Python on the clock of this machine, from a request's bytes in to the reply's bytes out.
 
 Beside them what the FaaSKeeper paper's artifact measured end to end in the same region: the published service, and a
 ZooKeeper of three machines. Left out here is what our own Python computes, a few milliseconds an operation; the
@@ -12,11 +13,15 @@ import asyncio
 import contextlib
 import io
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from unittest.mock import patch
 
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import Delete, SetData
+from faaskeeper_client.gateway.connection import Connection
+from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
 from faaskeeper_client.wire.requests import Body, Exists, GetChildren, GetData
 from faaskeeper_simulator import cloud as simulated
 from faaskeeper_simulator.cloud import Cloud
@@ -45,13 +50,13 @@ def main() -> None:
 
 async def _main() -> None:
     with trusted(), contextlib.redirect_stdout(io.StringIO()):
-        cloud, one, other = await _stage()
-        rows = await _single(one, other)
+        cloud, one, other, third = await _stage()
+        rows = [*await _single(one, other), ("get, from memory", await _from_memory(third))]
         together = [await _together(cloud, number) for number in (1, 10, 100)]
     print(f"{ROUNDS} times each, one at a time, in ms; FaaSKeeper as published (HPDC 2024), ZooKeeper\n")
     print(f"{'operation':38} {'p50':>7} {'p90':>7} {'p99':>7}   {'published':>22}   {'ZooKeeper':>18}")
     for name, seconds in rows:
-        quantiles = " ".join(f"{1000 * _quantile(seconds, share):7.1f}" for share in (0.5, 0.9, 0.99))
+        quantiles = " ".join(f"{_milliseconds(_quantile(seconds, share)):>7}" for share in (0.5, 0.9, 0.99))
         print(f"{name:38} {quantiles}   {_shown(PUBLISHED.get(name)):>22}   {_shown(ZOOKEEPER.get(name)):>18}")
     for name, figures in PUBLISHED.items():
         ours = dict(rows)[name]
@@ -81,16 +86,19 @@ class _Stage:
         return client
 
 
-async def _stage() -> tuple[_Stage, Client, Client]:
+async def _stage() -> tuple[_Stage, Client, Client, Client]:
     cloud = Cloud()
     witness = Witness()
     deployment = Deployment(cloud, witness.sender)
     deployment.service = replace(deployment.service, inline_limit=1024, blob_limit=32_768)
     witness.attach(cloud, deployment.service)
     await deployment.create()
-    slots = [Slot(cloud, deployment.service, f"gateway-{number}", mortal=False) for number in range(2)]
+    slots = [
+        Slot(cloud, deployment.service, f"gateway-{number}", mortal=False, cache_bytes=cache_bytes)
+        for number, cache_bytes in enumerate((0, 0, DEFAULT_CACHE_BYTES))
+    ]
     stage = _Stage(cloud, slots, witness)
-    return stage, stage.client("one", 0), stage.client("other", 1)
+    return stage, stage.client("one", 0), stage.client("other", 1), stage.client("third", 2)
 
 
 async def _single(one: Client, other: Client) -> list[tuple[str, list[float]]]:
@@ -150,6 +158,23 @@ async def _notified(writer: Client, watcher: Client) -> float:
     return await heard - began
 
 
+async def _from_memory(client: Client) -> list[float]:
+    """Seconds of this machine that a gateway takes for each."""
+    seconds: list[float] = []
+    real = Connection.feed
+
+    def feed(self: Connection, data: bytes) -> None:
+        began = time.perf_counter()
+        real(self, data)
+        seconds.append(time.perf_counter() - began)
+
+    await _done(client, GetData("/small", False))
+    with patch.object(Connection, "feed", feed):
+        while len(seconds) < ROUNDS:
+            await _done(client, GetData("/small", False))
+    return seconds
+
+
 async def _together(stage: _Stage, number: int, rounds: int = 50) -> tuple[int, float, list[float], float]:
     clients = [stage.client(f"{number}-{index}", index % 2) for index in range(number)]
     for client in clients:
@@ -180,6 +205,10 @@ async def _done(client: Client, body: Body) -> Call:
 def _quantile(seconds: Sequence[float], share: float) -> float:
     ordered = sorted(seconds)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.{1 if seconds >= 0.001 else 3}f}"
 
 
 def _shown(figures: tuple[float, ...] | None) -> str:

@@ -4,6 +4,9 @@
 Both serve in processes of their own, and take turns, so that whatever else the machine does meets both.
 """
 
+# kazoo has no type stubs
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import argparse

@@ -6,6 +6,7 @@ Every entry is the state of its path at ``zxid``, and at any between that and it
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -48,6 +49,7 @@ class Reading:
         self.digest = digest(path)
         self.changed = 0
         """The last transaction since it began that changed its path, or may have."""
+        self.ended = asyncio.Event()
         self._cache = cache
 
     def keep(self, node: NodeState, data: NodeData | None = None, children: NodeChildren | None = None) -> None:
@@ -62,6 +64,7 @@ class Reading:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.ended.set()
         readings = self._cache.under_way[self.digest]
         del readings[self]
         if not readings:
@@ -105,6 +108,12 @@ class Cache:
         """Of what is not known."""
         self.statistics.misses += 1
         return Reading(self, path)
+
+    def awaited(self, path: str) -> Reading | None:
+        """A read under way of what is not known, after which it may be: when many ask for what has just changed, one
+        of them asks storage."""
+        readings = self.under_way.get(digest(path))
+        return next(iter(readings)) if readings and self.lease.holds else None
 
     def follow(self, zxid: int, changes: Changes | None) -> None:
         """To be called in the moment in which ``zxid`` becomes complete."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.blobs import read_blob
@@ -22,6 +24,8 @@ from faaskeeper.znode.model import Blob, Stored
 from faaskeeper_client.gateway.cache import Cache
 from faaskeeper_client.gateway.node_state import NodeChildren, NodeData, NodeState
 from faaskeeper_client.gateway.watches import Watches, WatchKind
+
+T = TypeVar("T")
 
 _MAX_TRIES = 12
 _MAX_LISTINGS = 6
@@ -44,7 +48,8 @@ class StorageReads:
         path = path or "/"
         if not paths.is_valid(path):
             return NodeState(path)
-        if (known := self._cache.node(path, _set_of(watch))) is not None:
+        known = await self._known(path, lambda: self._cache.node(path, _set_of(watch)))
+        if known is not None:
             return known
         with self._cache.reading(path) as reading:
             node = await self._node(path, watch)
@@ -68,7 +73,8 @@ class StorageReads:
 
     async def data(self, path: str, watch: WatchKind | None = None) -> NodeData:
         """No request where it is known, else one for data inline or without a watch, else one more for the data."""
-        if (known := self._cache.data(path, _set_of(watch))) is not None:
+        known = await self._known(path, lambda: self._cache.data(path, _set_of(watch)))
+        if known is not None:
             return known
         with self._cache.reading(path) as reading:
             found = await self._data(path, watch)
@@ -105,7 +111,8 @@ class StorageReads:
 
         None if the node changes so fast that no listing is of one state: then the sequencer can make one.
         """
-        if (known := self._cache.children(path, _set_of(watch))) is not None:
+        known = await self._known(path, lambda: self._cache.children(path, _set_of(watch)))
+        if known is not None:
             return known
         with self._cache.reading(path) as reading:
             found = await self._children(path, watch)
@@ -124,6 +131,13 @@ class StorageReads:
                     return NodeChildren(node, listing.names)
             await asyncio.sleep(delay(attempt))
         return None
+
+    async def _known(self, path: str, find: Callable[[], T | None]) -> T | None:
+        known = find()
+        if known is None and (other := self._cache.awaited(path)) is not None:
+            await other.ended.wait()
+            known = find()
+        return known
 
     def _state(self, item: NodeItem) -> NodeState:
         return NodeState.of(item, self._gateway_id)
