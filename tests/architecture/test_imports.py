@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "faaskeeper_client": "faaskeeper_client.kazoo_client faaskeeper_client.discovery",
     "faaskeeper_client.addresses": "",
     "faaskeeper_client.prices": "",
+    "faaskeeper_client.plotting": "",
     "faaskeeper_client.wire": "faaskeeper.znode",
     "faaskeeper_client.gateway": f"faaskeeper {CORE} faaskeeper_client.wire faaskeeper_client.gateway.defaults",
     "faaskeeper_client.gateway.defaults": "",
@@ -44,8 +45,8 @@ MAY_IMPORT = {
     "faaskeeper_client.demo": "faaskeeper.blocks faaskeeper_client.gateway_thread faaskeeper_client.local",
     "faaskeeper_client.cli": (
         f"faaskeeper {CORE} faaskeeper_client.addresses faaskeeper_client.administration faaskeeper_client.discovery "
-        "faaskeeper_client.gateway_thread faaskeeper_client.http faaskeeper_client.local faaskeeper_client.prices "
-        "faaskeeper_client.wire faaskeeper_client.gateway.defaults"
+        "faaskeeper_client.gateway_thread faaskeeper_client.http faaskeeper_client.local faaskeeper_client.plotting "
+        "faaskeeper_client.prices faaskeeper_client.wire faaskeeper_client.gateway.defaults"
     ),
     "faaskeeper_simulator": "",
     "faaskeeper_simulator.cloud": "faaskeeper.blocks",
