@@ -101,16 +101,7 @@ def the_lease_never_ends() -> Iterator[None]:
 
 @mutant(
     "The lease counts from when the head was asked for",
-    schedules(
-        "polls",
-        kinds=(FaultKind.DELAY,),
-        rate=10,
-        chaos=(Chaos.GATEWAY_PAUSE,),
-        cache_bytes=_MEMORY,
-        gateways=3,
-        clients=6,
-        pace=1.0,
-    ),
+    schedules("polls", kinds=(FaultKind.DELAY,), rate=40, cache_bytes=_MEMORY, gateways=3, clients=8, operations=80),
 )
 def the_lease_counts_from_the_answer() -> Iterator[None]:
     real = Lease.renew
