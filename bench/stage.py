@@ -46,7 +46,7 @@ class Stage:
 @asynccontextmanager
 async def stage(gateways: int, *, by_call: bool = True) -> AsyncGenerator[Stage]:
     """Queues and bucket on the embedded cloud, tables on DynamoDB Local, whose capacity figures are exact. ``by_call``:
-    gateways call the direct function."""
+    gateways call the direct function. They keep nothing of what they read: each read is a request."""
     with EmbeddedCloud(account=_ACCOUNT) as cloud, dynamodb_local() as tables_url:
         rest = BotoAws(session=cloud.session())
         tables = BotoAws(session=CloudSession(tables_url, "bench", cloud.region))
@@ -58,7 +58,7 @@ async def stage(gateways: int, *, by_call: bool = True) -> AsyncGenerator[Stage]
         messages: list[int] = []
         idle_now = asyncio.Event()
         running = asyncio.create_task(_run(rest, sequencer, service, messages, idle_now))
-        started = [Gateway(meter, service) for meter in meters]
+        started = [Gateway(meter, service, cache_bytes=0) for meter in meters]
         servers = [Server(gateway) for gateway in started]
         try:
             for gateway in started:

@@ -18,7 +18,7 @@ from kazoo.client import KazooClient
 from faaskeeper.blocks.aws import BotoAws
 from faaskeeper_client.addresses import Address
 from faaskeeper_client.discovery import default_service, find_service
-from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
+from faaskeeper_client.gateway.defaults import default_cache_bytes
 from faaskeeper_client.gateway_thread import ANY_PORT, GatewayThread
 
 
@@ -28,7 +28,7 @@ def connect(
     region: str | None = None,
     session: boto3.session.Session | None = None,
     listen: str | None = None,
-    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    cache_bytes: int | None = None,
     **kazoo_options: Any,
 ) -> KazooClient:
     """A KazooClient for a deployed service, to be started like any other::
@@ -48,7 +48,8 @@ def connect(
     ``cdk deploy`` gives. ``region`` and ``session`` say where it is, if not where boto3 would look by itself.
     ``listen`` (``HOST:PORT``) is for serving other ZooKeeper clients too. ``cache_bytes`` of what was read are kept in
     memory to answer from: what others wrote through other gateways may show up to two seconds late, as at a ZooKeeper
-    server that follows; with 0 every read goes to storage. ``kazoo_options`` go to KazooClient, except
+    server that follows; with 0 every read goes to storage. It defaults to the environment variable
+    FAASKEEPER_CACHE_BYTES, and without one to 64 MB. ``kazoo_options`` go to KazooClient, except
     for ``hosts``. Raises DiscoveryError, AwsError, IncompatibleVersion, OSError if the address cannot be listened on,
     and ValueError if it is none, or ``cache_bytes`` is negative.
     """
@@ -58,7 +59,8 @@ def connect(
         address = Address.parse(listen) if listen else ANY_PORT
     except argparse.ArgumentTypeError as error:
         raise ValueError(f"listen={listen!r}: {error}") from None
-    return _Client((service_name or default_service(), region, session, address, cache_bytes), kazoo_options)
+    memory = default_cache_bytes() if cache_bytes is None else cache_bytes
+    return _Client((service_name or default_service(), region, session, address, memory), kazoo_options)
 
 
 _Key = tuple[str, str | None, boto3.session.Session | None, Address, int]

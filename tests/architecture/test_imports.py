@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "faaskeeper_client.plotting": "",
     "faaskeeper_client.wire": "faaskeeper.znode",
     "faaskeeper_client.gateway": f"faaskeeper {CORE} faaskeeper_client.wire faaskeeper_client.gateway.defaults",
-    "faaskeeper_client.gateway.defaults": "",
+    "faaskeeper_client.gateway.defaults": "faaskeeper.protocol",
     "faaskeeper_client.discovery": "faaskeeper.protocol faaskeeper.blocks",
     "faaskeeper_client.http": (
         "faaskeeper.znode faaskeeper.storage faaskeeper.blocks "

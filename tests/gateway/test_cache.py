@@ -286,3 +286,23 @@ def test_a_gateway_that_lost_events_forgets_all(aws: BotoAws) -> None:
             assert life.cache.statistics.entries == 0
 
     run(scenario())
+
+
+def test_a_burst_is_answered_in_its_order(aws: BotoAws) -> None:
+    """Of more than is answered at once, and with what memory cannot answer in it."""
+
+    async def scenario() -> None:
+        async with ensemble(aws) as whole:
+            served = await whole.gateway()
+            zk = await served.connect()
+            for number in range(3):
+                await zk.create(f"/{number}", str(number).encode())
+            await zk.get("/0")
+            places = [0] * 700 + [1, 0, 2, 0]
+            waiting = [zk.send(GET, reading(f"/{place}")) for place in places]
+            replies = [await patiently(future) for future in waiting]
+            assert [reply.data for reply in replies] == [str(place).encode() for place in places]
+            answered = [entry.xid for entry in zk.log if isinstance(entry, Reply)]
+            assert answered == sorted(answered)
+
+    run(scenario())

@@ -83,7 +83,7 @@ class TestEvents:
 
         async def scenario() -> None:
             async with ensemble(aws) as whole:
-                one, two = await whole.gateway(), await whole.gateway()
+                one, two = await whole.gateway(cache_bytes=0), await whole.gateway()
                 watcher, writer = await one.connect(), await two.connect()
                 await writer.create("/busy")
                 await writer.create("/slow")

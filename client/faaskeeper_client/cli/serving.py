@@ -19,7 +19,7 @@ from faaskeeper_client.addresses import Address, check_free, tls_context
 from faaskeeper_client.cli.endpoint import DEFAULT_SERVER, takes_service
 from faaskeeper_client.cli.errors import CommandFailed
 from faaskeeper_client.cli.parameters import ADDRESS, FILE
-from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
+from faaskeeper_client.gateway.defaults import CACHE_BYTES_VARIABLE, DEFAULT_CACHE_BYTES
 
 if TYPE_CHECKING:
     import ssl
@@ -94,8 +94,10 @@ def takes_listening(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=0),
             default=DEFAULT_CACHE_BYTES,
             show_default=True,
+            envvar=CACHE_BYTES_VARIABLE,
             metavar="BYTES",
-            help="What is kept of what was read, to answer from; 0: every read goes to storage.",
+            help=f"What is kept of what was read, to answer from; 0: every read goes to storage. "
+            f"${CACHE_BYTES_VARIABLE} says it too.",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Log connections and sessions."),
     )

@@ -97,6 +97,8 @@ def _unpacked(packed: bytes) -> Changes:
         age, count = _TRANSACTION.unpack_from(packed, at)
         at += _TRANSACTION.size
         end = at + count * _DIGEST_BYTES
+        if end > len(packed):
+            raise ValueError(f"changes of {len(packed)} bytes: {end} are announced")
         digests = (int.from_bytes(packed[each : each + _DIGEST_BYTES], "big") for each in range(at, end, _DIGEST_BYTES))
         transactions.append((upto - age, frozenset(digests)))
         at = end
