@@ -92,3 +92,4 @@ include simulator/simulator.mk
 include tests/soak/soak.mk
 include tests/systems/systems.mk
 include tests/fuzz/fuzz.mk
+include bench/compare/compare.mk

@@ -14,7 +14,7 @@ import contextlib
 import io
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -44,15 +44,18 @@ ZOOKEEPER = {"set, 1 kB": (3.8, 5.4, 8.1), "get, 1 kB": (0.8, 0.9, 3.0)}
 """p50, p90 and p99 in ms, of the same artifact: three machines, the client in another zone."""
 
 
+WRITES_AND_READS = tuple(PUBLISHED)
+
+
 def main() -> None:
     simulated.run(SEED, _main())
 
 
 async def _main() -> None:
     with trusted(), contextlib.redirect_stdout(io.StringIO()):
-        cloud, one, other, third = await _stage()
-        rows = [*await _single(one, other), ("get, from memory", await _from_memory(third))]
-        together = [await _together(cloud, number) for number in (1, 10, 100)]
+        place, one, other, third = await stage()
+        rows = [*await single(one, other), ("get, from memory", await _from_memory(third))]
+        at_once = [await together(place, number) for number in (1, 10, 100)]
     print(f"{ROUNDS} times each, one at a time, in ms; FaaSKeeper as published (HPDC 2024), ZooKeeper\n")
     print(f"{'operation':38} {'p50':>7} {'p90':>7} {'p99':>7}   {'published':>22}   {'ZooKeeper':>18}")
     for name, seconds in rows:
@@ -63,7 +66,7 @@ async def _main() -> None:
         print(f"\n{name}: {figures[0] / (1000 * _quantile(ours, 0.5)):.1f} times as fast as published, at the median")
     print("\nSessions that set 100 B each as fast as they are answered, over two gateways\n")
     print(f"{'sessions':>8} {'sets/s':>8} {'p50':>7} {'p99':>7} {'sets a transaction':>20}")
-    for number, rate, seconds, batch in together:
+    for number, rate, seconds, batch in at_once:
         print(
             f"{number:8} {rate:8.0f} {1000 * _quantile(seconds, 0.5):7.1f} {1000 * _quantile(seconds, 0.99):7.1f} "
             f"{batch:20.1f}"
@@ -86,10 +89,11 @@ class _Stage:
         return client
 
 
-async def _stage() -> tuple[_Stage, Client, Client, Client]:
+async def stage(*, direct: bool = True) -> tuple[_Stage, Client, Client, Client]:
+    """With writes by ``direct`` calls, or all by the queue."""
     cloud = Cloud()
     witness = Witness()
-    deployment = Deployment(cloud, witness.sender)
+    deployment = Deployment(cloud, witness.sender, direct=direct)
     deployment.service = replace(deployment.service, inline_limit=1024, blob_limit=32_768)
     witness.attach(cloud, deployment.service)
     await deployment.create()
@@ -97,11 +101,11 @@ async def _stage() -> tuple[_Stage, Client, Client, Client]:
         Slot(cloud, deployment.service, f"gateway-{number}", mortal=False, cache_bytes=cache_bytes)
         for number, cache_bytes in enumerate((0, 0, DEFAULT_CACHE_BYTES))
     ]
-    stage = _Stage(cloud, slots, witness)
-    return stage, stage.client("one", 0), stage.client("other", 1), stage.client("third", 2)
+    place = _Stage(cloud, slots, witness)
+    return place, place.client("one", 0), place.client("other", 1), place.client("third", 2)
 
 
-async def _single(one: Client, other: Client) -> list[tuple[str, list[float]]]:
+async def single(one: Client, other: Client, only: Collection[str] = ()) -> list[tuple[str, list[float]]]:
     small, kilobyte, large = b"x" * 100, b"x" * 1000, b"x" * 100_000
     numbers = iter(range(1_000_000))
     for path in ("/small", "/kilobyte", "/large", "/folder", "/watched"):
@@ -133,7 +137,9 @@ async def _single(one: Client, other: Client) -> list[tuple[str, list[float]]]:
         each("getChildren", lambda: GetChildren("/folder", False, True)),
         each("get, first sight of another's write", lambda: GetData("/small", False), other, first_sight),
     ]
-    rows = [(name, [await step() for _ in range(ROUNDS)]) for name, step in steps]
+    rows = [(name, [await step() for _ in range(ROUNDS)]) for name, step in steps if not only or name in only]
+    if only:
+        return rows
     return [*rows, ("from a set to its event elsewhere", [await _notified(one, other) for _ in range(ROUNDS)])]
 
 
@@ -175,11 +181,11 @@ async def _from_memory(client: Client) -> list[float]:
     return seconds
 
 
-async def _together(stage: _Stage, number: int, rounds: int = 50) -> tuple[int, float, list[float], float]:
-    clients = [stage.client(f"{number}-{index}", index % 2) for index in range(number)]
+async def together(place: _Stage, number: int, rounds: int = 50) -> tuple[int, float, list[float], float]:
+    clients = [place.client(f"{number}-{index}", index % 2) for index in range(number)]
     for client in clients:
         await _done(client, create(f"/together-{client.name}", b"x" * 100))
-    commits = len(stage.witness.commits)
+    commits = len(place.witness.commits)
     seconds: list[float] = []
 
     async def work(client: Client) -> None:
@@ -188,11 +194,11 @@ async def _together(stage: _Stage, number: int, rounds: int = 50) -> tuple[int, 
             assert call.answered is not None
             seconds.append(call.answered - call.invoked)
 
-    began = stage.cloud.loop.time()
+    began = place.cloud.loop.time()
     await asyncio.gather(*(work(client) for client in clients))
-    elapsed = stage.cloud.loop.time() - began
+    elapsed = place.cloud.loop.time() - began
     total = number * rounds
-    return number, total / elapsed, seconds, total / (len(stage.witness.commits) - commits)
+    return number, total / elapsed, seconds, total / (len(place.witness.commits) - commits)
 
 
 async def _done(client: Client, body: Body) -> Call:

@@ -56,7 +56,7 @@ def chart(file: Path, title: str, x: Axis, y: Axis, series: Sequence[Series]) ->
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "faaskeeper", "svg.fonttype": "none", "font.size": 10}):
-        figure = Figure(figsize=(7.2, 4.3), layout="constrained")
+        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
         axes = figure.add_subplot()
         for number, each in enumerate(series):
             axes.plot(
@@ -80,5 +80,5 @@ def chart(file: Path, title: str, x: Axis, y: Axis, series: Sequence[Series]) ->
         axes.set_title(title)
         axes.grid(visible=True, color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
         figure.savefig(file, format="svg", metadata={"Date": None})
