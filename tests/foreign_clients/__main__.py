@@ -108,25 +108,24 @@ def go(place: Place) -> str:
 
 
 def node(place: Place) -> str:
+    _node(place, "node-zookeeper-client@1.1.3", "node_client.js")
+    return "nodes, mkdirp, watches, sequences, transactions, ACLs, ephemerals"
+
+
+def node_addon(place: Place) -> str:
+    _node(place, "zookeeper@7.3.0", "zookeeper_client.js")
+    return "nodes, versions, watches, sequences, ephemerals"
+
+
+def _node(place: Place, package: str, program: str) -> None:
     need(shutil.which("npm") is not None, "install Node.js")
-    folder = cache_directory() / "node-zookeeper-client-1.1.3"
+    folder = cache_directory() / package.replace("@", "-")
     with locked(folder):
         if not folder.exists():
-            made = place.scratch / "npm"
-            run(
-                place.scratch,
-                "npm",
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                made,
-                "node-zookeeper-client@1.1.3",
-            )
+            made = place.scratch / folder.name
+            run(place.scratch, "npm", "install", "--no-audit", "--no-fund", "--prefix", made, package)
             made.rename(folder)
-    environment = {"NODE_PATH": folder / "node_modules"}
-    run(place.scratch, "node", PROGRAMS / "node_client.js", *place.addresses, environment=environment)
-    return "nodes, mkdirp, watches, sequences, transactions, ACLs, ephemerals"
+    run(place.scratch, "node", PROGRAMS / program, *place.addresses, environment={"NODE_PATH": folder / "node_modules"})
 
 
 def aiozk(place: Place) -> str:
@@ -142,6 +141,7 @@ CLIENTS: Sequence[Callable[[Place], str]] = (
     c,
     go,
     node,
+    node_addon,
     aiozk,
     kazoo_gevent,
     kazoo_eventlet,
