@@ -257,9 +257,7 @@ class Monitoring(Construct):
             2,
             of=3,
         )
-        self._alarm(
-            "DirectErrors", "Direct calls fail", functions.direct.metric_errors(period=MINUTE), 1, 3, of=5
-        )
+        self._alarm("DirectErrors", "Direct calls fail", functions.direct.metric_errors(period=MINUTE), 1, 3, of=5)
         self._alarm(
             "DirectThrottles",
             "Lambda does not start the direct function: writes go by the queue",
