@@ -53,8 +53,9 @@ async def stage(gateways: int, *, by_call: bool = True) -> AsyncGenerator[Stage]
         service = await _resources(rest, tables, cloud, by_call)
         idle = frozenset({("update_item", service.sessions)})
         sequencer = Meter(tables, rest)
-        direct = Direct(sequencer, service, milliseconds)
-        meters = tuple(Meter(tables, _Invoking(rest, direct), idle) for _ in range(gateways))
+        # an instance each: one that two gateways share would answer one with the replies of the other
+        instances = [Direct(sequencer, service, milliseconds) for _ in range(gateways)]
+        meters = tuple(Meter(tables, _Invoking(rest, instance), idle) for instance in instances)
         messages: list[int] = []
         idle_now = asyncio.Event()
         running = asyncio.create_task(_run(rest, sequencer, service, messages, idle_now))
