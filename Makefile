@@ -5,7 +5,7 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node check release demo clients bench bench-calls bench-cold latency load test lint synth synth-all local cli-page snapshots clean
+.PHONY: help venv node check release demo clients bench bench-calls bench-cold bench-reads latency load test lint synth synth-all local cli-page snapshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -40,6 +40,9 @@ clients: venv ## other people's clients, as far as they are installed (3 min)
 
 bench: venv ## what each operation costs, counted
 	@$(PY) -m bench.operations 2>/dev/null | grep -v '"_aws"'
+
+bench-reads: venv ## gets a second from memory, beside a ZooKeeper
+	@$(PY) -m bench.reads
 
 bench-calls: venv ## CPU time of one call to AWS, as sent here and by boto3
 	@$(PY) -m bench.calls
@@ -92,3 +95,4 @@ include simulator/simulator.mk
 include tests/soak/soak.mk
 include tests/systems/systems.mk
 include tests/fuzz/fuzz.mk
+include bench/compare/compare.mk

@@ -1,5 +1,6 @@
 """How long operations take on AWS: the real gateway and functions in virtual time, where each call takes what was
-measured on AWS us-east-1 (``faaskeeper_simulator/cloud/latency.py``).
+measured on AWS us-east-1 (``faaskeeper_simulator/cloud/latency.py``). What memory answers takes no time of AWS: that
+row is our own Python on the clock of this machine, from a request's bytes in to the reply's bytes out.
 
 Beside them what the FaaSKeeper paper's artifact measured end to end in the same region: the published service, and a
 ZooKeeper of three machines. Left out here is what our own Python computes, a few milliseconds an operation; the
@@ -12,11 +13,15 @@ import asyncio
 import contextlib
 import io
 import random
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
+from unittest.mock import patch
 
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import Delete, SetData
+from faaskeeper_client.gateway.connection import Connection
+from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
 from faaskeeper_client.wire.requests import Body, Exists, GetChildren, GetData
 from faaskeeper_simulator import cloud as simulated
 from faaskeeper_simulator.cloud import Cloud
@@ -39,26 +44,29 @@ ZOOKEEPER = {"set, 1 kB": (3.8, 5.4, 8.1), "get, 1 kB": (0.8, 0.9, 3.0)}
 """p50, p90 and p99 in ms, of the same artifact: three machines, the client in another zone."""
 
 
+WRITES_AND_READS = tuple(PUBLISHED)
+
+
 def main() -> None:
     simulated.run(SEED, _main())
 
 
 async def _main() -> None:
     with trusted(), contextlib.redirect_stdout(io.StringIO()):
-        cloud, one, other = await _stage()
-        rows = await _single(one, other)
-        together = [await _together(cloud, number) for number in (1, 10, 100)]
+        place, one, other, third = await stage()
+        rows = [*await single(one, other), ("get, from memory", await _from_memory(third))]
+        at_once = [await together(place, number) for number in (1, 10, 100)]
     print(f"{ROUNDS} times each, one at a time, in ms; FaaSKeeper as published (HPDC 2024), ZooKeeper\n")
     print(f"{'operation':38} {'p50':>7} {'p90':>7} {'p99':>7}   {'published':>22}   {'ZooKeeper':>18}")
     for name, seconds in rows:
-        quantiles = " ".join(f"{1000 * _quantile(seconds, share):7.1f}" for share in (0.5, 0.9, 0.99))
+        quantiles = " ".join(f"{_milliseconds(_quantile(seconds, share)):>7}" for share in (0.5, 0.9, 0.99))
         print(f"{name:38} {quantiles}   {_shown(PUBLISHED.get(name)):>22}   {_shown(ZOOKEEPER.get(name)):>18}")
     for name, figures in PUBLISHED.items():
         ours = dict(rows)[name]
         print(f"\n{name}: {figures[0] / (1000 * _quantile(ours, 0.5)):.1f} times as fast as published, at the median")
     print("\nSessions that set 100 B each as fast as they are answered, over two gateways\n")
     print(f"{'sessions':>8} {'sets/s':>8} {'p50':>7} {'p99':>7} {'sets a transaction':>20}")
-    for number, rate, seconds, batch in together:
+    for number, rate, seconds, batch in at_once:
         print(
             f"{number:8} {rate:8.0f} {1000 * _quantile(seconds, 0.5):7.1f} {1000 * _quantile(seconds, 0.99):7.1f} "
             f"{batch:20.1f}"
@@ -81,19 +89,23 @@ class _Stage:
         return client
 
 
-async def _stage() -> tuple[_Stage, Client, Client]:
+async def stage(*, direct: bool = True) -> tuple[_Stage, Client, Client, Client]:
+    """With writes by ``direct`` calls, or all by the queue."""
     cloud = Cloud()
     witness = Witness()
-    deployment = Deployment(cloud, witness.sender)
+    deployment = Deployment(cloud, witness.sender, direct=direct)
     deployment.service = replace(deployment.service, inline_limit=1024, blob_limit=32_768)
     witness.attach(cloud, deployment.service)
     await deployment.create()
-    slots = [Slot(cloud, deployment.service, f"gateway-{number}", mortal=False) for number in range(2)]
-    stage = _Stage(cloud, slots, witness)
-    return stage, stage.client("one", 0), stage.client("other", 1)
+    slots = [
+        Slot(cloud, deployment.service, f"gateway-{number}", mortal=False, cache_bytes=cache_bytes)
+        for number, cache_bytes in enumerate((0, 0, DEFAULT_CACHE_BYTES))
+    ]
+    place = _Stage(cloud, slots, witness)
+    return place, place.client("one", 0), place.client("other", 1), place.client("third", 2)
 
 
-async def _single(one: Client, other: Client) -> list[tuple[str, list[float]]]:
+async def single(one: Client, other: Client, only: Collection[str] = ()) -> list[tuple[str, list[float]]]:
     small, kilobyte, large = b"x" * 100, b"x" * 1000, b"x" * 100_000
     numbers = iter(range(1_000_000))
     for path in ("/small", "/kilobyte", "/large", "/folder", "/watched"):
@@ -125,7 +137,9 @@ async def _single(one: Client, other: Client) -> list[tuple[str, list[float]]]:
         each("getChildren", lambda: GetChildren("/folder", False, True)),
         each("get, first sight of another's write", lambda: GetData("/small", False), other, first_sight),
     ]
-    rows = [(name, [await step() for _ in range(ROUNDS)]) for name, step in steps]
+    rows = [(name, [await step() for _ in range(ROUNDS)]) for name, step in steps if not only or name in only]
+    if only:
+        return rows
     return [*rows, ("from a set to its event elsewhere", [await _notified(one, other) for _ in range(ROUNDS)])]
 
 
@@ -150,11 +164,28 @@ async def _notified(writer: Client, watcher: Client) -> float:
     return await heard - began
 
 
-async def _together(stage: _Stage, number: int, rounds: int = 50) -> tuple[int, float, list[float], float]:
-    clients = [stage.client(f"{number}-{index}", index % 2) for index in range(number)]
+async def _from_memory(client: Client) -> list[float]:
+    """Seconds of this machine that a gateway takes for each."""
+    seconds: list[float] = []
+    real = Connection.feed
+
+    def feed(self: Connection, data: bytes) -> None:
+        began = time.perf_counter()
+        real(self, data)
+        seconds.append(time.perf_counter() - began)
+
+    await _done(client, GetData("/small", False))
+    with patch.object(Connection, "feed", feed):
+        while len(seconds) < ROUNDS:
+            await _done(client, GetData("/small", False))
+    return seconds
+
+
+async def together(place: _Stage, number: int, rounds: int = 50) -> tuple[int, float, list[float], float]:
+    clients = [place.client(f"{number}-{index}", index % 2) for index in range(number)]
     for client in clients:
         await _done(client, create(f"/together-{client.name}", b"x" * 100))
-    commits = len(stage.witness.commits)
+    commits = len(place.witness.commits)
     seconds: list[float] = []
 
     async def work(client: Client) -> None:
@@ -163,11 +194,11 @@ async def _together(stage: _Stage, number: int, rounds: int = 50) -> tuple[int, 
             assert call.answered is not None
             seconds.append(call.answered - call.invoked)
 
-    began = stage.cloud.loop.time()
+    began = place.cloud.loop.time()
     await asyncio.gather(*(work(client) for client in clients))
-    elapsed = stage.cloud.loop.time() - began
+    elapsed = place.cloud.loop.time() - began
     total = number * rounds
-    return number, total / elapsed, seconds, total / (len(stage.witness.commits) - commits)
+    return number, total / elapsed, seconds, total / (len(place.witness.commits) - commits)
 
 
 async def _done(client: Client, body: Body) -> Call:
@@ -180,6 +211,10 @@ async def _done(client: Client, body: Body) -> Call:
 def _quantile(seconds: Sequence[float], share: float) -> float:
     ordered = sorted(seconds)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.{1 if seconds >= 0.001 else 3}f}"
 
 
 def _shown(figures: tuple[float, ...] | None) -> str:

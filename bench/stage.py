@@ -46,19 +46,20 @@ class Stage:
 @asynccontextmanager
 async def stage(gateways: int, *, by_call: bool = True) -> AsyncGenerator[Stage]:
     """Queues and bucket on the embedded cloud, tables on DynamoDB Local, whose capacity figures are exact. ``by_call``:
-    gateways call the direct function."""
+    gateways call the direct function. They keep nothing of what they read: each read is a request."""
     with EmbeddedCloud(account=_ACCOUNT) as cloud, dynamodb_local() as tables_url:
         rest = BotoAws(session=cloud.session())
         tables = BotoAws(session=CloudSession(tables_url, "bench", cloud.region))
         service = await _resources(rest, tables, cloud, by_call)
         idle = frozenset({("update_item", service.sessions)})
         sequencer = Meter(tables, rest)
-        direct = Direct(sequencer, service, milliseconds)
-        meters = tuple(Meter(tables, _Invoking(rest, direct), idle) for _ in range(gateways))
+        # an instance each: one that two gateways share would answer one with the replies of the other
+        instances = [Direct(sequencer, service, milliseconds) for _ in range(gateways)]
+        meters = tuple(Meter(tables, _Invoking(rest, instance), idle) for instance in instances)
         messages: list[int] = []
         idle_now = asyncio.Event()
         running = asyncio.create_task(_run(rest, sequencer, service, messages, idle_now))
-        started = [Gateway(meter, service) for meter in meters]
+        started = [Gateway(meter, service, cache_bytes=0) for meter in meters]
         servers = [Server(gateway) for gateway in started]
         try:
             for gateway in started:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.protocol.service import Service
 from faaskeeper_client.addresses import Address
+from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
 
@@ -37,10 +38,11 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     http: HttpOptions | None = None,
     http_ready: Callable[[Address], object] = lambda _: None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> None:
     """A gateway for ZooKeeper clients, until ``stop``. ``ready`` is told where they connect to; port 0 of ``listen``
     takes a free one. With ``tls`` they must speak that. ``http`` asks for an HTTP port too, of which ``http_ready`` is
-    told first; it takes the extra ``faaskeeper[http]``.
+    told first; it takes the extra ``faaskeeper[http]``. ``cache_bytes`` of what was read are kept to answer from.
 
     At the end its clients are dropped. Their sessions live on until their timeout. Raises AwsError, OSError, and
     IncompatibleVersion, also later, when the service is upgraded.
@@ -49,7 +51,7 @@ async def serve(
         # closed transports end in the loop's next round
         stack.push_async_callback(asyncio.sleep, 0)
         if http is None:
-            gateway = Gateway(aws, service)
+            gateway = Gateway(aws, service, cache_bytes=cache_bytes)
             await _start(gateway, stack)
         else:
             from faaskeeper_client.http.gateway_view import LocalGateway
@@ -57,7 +59,7 @@ async def serve(
             from faaskeeper_client.http.usage import CountedAws
 
             counted = CountedAws(aws)
-            gateway = Gateway(counted, service)
+            gateway = Gateway(counted, service, cache_bytes=cache_bytes)
             await _start(gateway, stack)
             port = HttpPort(LocalGateway(gateway), counted.usage, http)
             stack.push_async_callback(port.stop)
@@ -76,11 +78,19 @@ async def _start(gateway: Gateway, stack: AsyncExitStack) -> None:
 class GatewayThread:
     """``serve`` in a thread with an event loop of its own, which does not keep the program from ending."""
 
-    def __init__(self, aws: Aws, service: Service, listen: Address = ANY_PORT, http: HttpOptions | None = None) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        service: Service,
+        listen: Address = ANY_PORT,
+        http: HttpOptions | None = None,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
         self._aws = aws
         self._service = service
         self._listen = listen
         self._http = http
+        self._cache_bytes = cache_bytes
         self._http_address: Future[Address] = Future()
         self._address: Future[Address] = Future()
         self._stop = asyncio.Event()
@@ -151,4 +161,5 @@ class GatewayThread:
             self._stop,
             http=self._http,
             http_ready=self._http_address.set_result,
+            cache_bytes=self._cache_bytes,
         )

@@ -18,6 +18,7 @@ from kazoo.client import KazooClient
 from faaskeeper.blocks.aws import BotoAws
 from faaskeeper_client.addresses import Address
 from faaskeeper_client.discovery import default_service, find_service
+from faaskeeper_client.gateway.defaults import default_cache_bytes
 from faaskeeper_client.gateway_thread import ANY_PORT, GatewayThread
 
 
@@ -27,6 +28,7 @@ def connect(
     region: str | None = None,
     session: boto3.session.Session | None = None,
     listen: str | None = None,
+    cache_bytes: int | None = None,
     **kazoo_options: Any,
 ) -> KazooClient:
     """A KazooClient for a deployed service, to be started like any other::
@@ -38,15 +40,18 @@ def connect(
         zk.close()
 
     The gateway behind it runs in a thread of this process, on the loopback interface. Clients of the same service,
-    region, session and ``listen`` share one. It ends with the last of them that is closed or garbage, and with the
-    process: sessions that were not stopped live on until their timeout, as with any ZooKeeper. A forked child makes
-    its own.
+    region, session, ``listen`` and ``cache_bytes`` share one. It ends with the last of them that is closed or garbage,
+    and with the process: sessions that were not stopped live on until their timeout, as with any ZooKeeper. A forked
+    child makes its own.
 
     ``service_name`` defaults to the environment variable FAASKEEPER_SERVICE_NAME, and without one to the name that
     ``cdk deploy`` gives. ``region`` and ``session`` say where it is, if not where boto3 would look by itself.
-    ``listen`` (``HOST:PORT``) is for serving other ZooKeeper clients too. ``kazoo_options`` go to KazooClient, except
+    ``listen`` (``HOST:PORT``) is for serving other ZooKeeper clients too. ``cache_bytes`` of what was read are kept in
+    memory to answer from: what others wrote through other gateways may show up to two seconds late, as at a ZooKeeper
+    server that follows; with 0 every read goes to storage. It defaults to the environment variable
+    FAASKEEPER_CACHE_BYTES, and without one to 64 MB. ``kazoo_options`` go to KazooClient, except
     for ``hosts``. Raises DiscoveryError, AwsError, IncompatibleVersion, OSError if the address cannot be listened on,
-    and ValueError if it is none.
+    and ValueError if it is none, or ``cache_bytes`` is negative.
     """
     if "hosts" in kazoo_options:
         raise TypeError("connect() chooses the hosts itself: name a service, or use KazooClient(hosts=...)")
@@ -54,20 +59,21 @@ def connect(
         address = Address.parse(listen) if listen else ANY_PORT
     except argparse.ArgumentTypeError as error:
         raise ValueError(f"listen={listen!r}: {error}") from None
-    return _Client((service_name or default_service(), region, session, address), kazoo_options)
+    memory = default_cache_bytes() if cache_bytes is None else cache_bytes
+    return _Client((service_name or default_service(), region, session, address, memory), kazoo_options)
 
 
-_Key = tuple[str, str | None, boto3.session.Session | None, Address]
+_Key = tuple[str, str | None, boto3.session.Session | None, Address, int]
 
 
 class _SharedGateway:
     """A gateway and the number of its users, of whom the first is whoever makes it."""
 
     def __init__(self, key: _Key) -> None:
-        name, region, session, address = key
+        name, region, session, address, cache_bytes = key
         service = find_service(name, region=region, session=session)
         self._aws = BotoAws(region or service.region, session=session)
-        self._thread = GatewayThread(self._aws, service, address)
+        self._thread = GatewayThread(self._aws, service, address, cache_bytes=cache_bytes)
         self._users = 1
         self._lock = threading.Lock()
         try:

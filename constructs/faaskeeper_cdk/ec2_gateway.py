@@ -14,7 +14,7 @@ from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
 from faaskeeper_cdk.access import allow
-from faaskeeper_cdk.packages import CLIENT, client_requirements, copied
+from faaskeeper_cdk.packages import CLIENT, cache_environment, client_requirements, copied
 from faaskeeper_cdk.service import CoordinationService
 
 LISTEN = "127.0.0.1:2181"
@@ -29,7 +29,7 @@ After=network-online.target
 
 [Service]
 ExecStart={root}/bin/python -m faaskeeper_client.cli gateway --service {service} --region {region} --listen {listen}
-Environment=PYTHONPATH={root}/packages
+Environment=PYTHONPATH={root}/packages{environment}
 Restart=always
 RestartSec=1
 DynamicUser=yes
@@ -51,6 +51,8 @@ class Ec2Gateway(Construct):
 
     User data runs once in the life of an instance, and a new version of the packages is new user data: give an instance
     ``user_data_causes_replacement=True`` and a group an ``update_policy``, or they keep the gateway that they have.
+
+    ``cache_bytes`` of what was read stay in memory to answer from. Raises ValueError if that is negative.
     """
 
     hosts = LISTEN
@@ -63,6 +65,7 @@ class Ec2Gateway(Construct):
         service: CoordinationService,
         host: ec2.Instance | autoscaling.AutoScalingGroup,
         subtree: str | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         super().__init__(scope, id)
         with copied(*CLIENT) as directory:
@@ -73,7 +76,13 @@ class Ec2Gateway(Construct):
 
         host.user_data.add_commands("dnf install --assumeyes python3.11", f"python3.11 -m venv {_ROOT}")
         host.user_data.add_s3_download_command(bucket=bucket, bucket_key=key, local_file=_ARCHIVE)
-        unit = _UNIT.format(root=_ROOT, service=service.service_name, region=Stack.of(service).region, listen=LISTEN)
+        unit = _UNIT.format(
+            root=_ROOT,
+            service=service.service_name,
+            region=Stack.of(service).region,
+            listen=LISTEN,
+            environment="".join(f" {name}={value}" for name, value in cache_environment(cache_bytes).items()),
+        )
         host.user_data.add_commands(
             f"{_ROOT}/bin/python -m zipfile -e {_ARCHIVE} {_ROOT}/packages",
             join([f"{_ROOT}/bin/pip", "install", *client_requirements()]),

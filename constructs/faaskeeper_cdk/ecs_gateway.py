@@ -13,7 +13,7 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from faaskeeper_cdk.packages import CLIENT, client_requirements, copied
+from faaskeeper_cdk.packages import CLIENT, cache_environment, client_requirements, copied
 from faaskeeper_cdk.review import acknowledge_resource
 from faaskeeper_cdk.service import CoordinationService
 
@@ -51,7 +51,8 @@ class EcsGateway(Construct):
     ``dockerfile`` for ``platform`` when the stack is deployed; a synthesis never takes Docker. ``platform`` must be
     that of the task's runtime platform, or of the instances it runs on: Fargate's own is LINUX_AMD64, and an image of
     another one does not start. ``memory`` is in MiB. ``log_group`` is kept as those of the functions are: with the key
-    of the service, for the retention of its tier. Raises InvalidTask.
+    of the service, for the retention of its tier. ``cache_bytes`` of what was read stay in memory
+    to answer from. Raises InvalidTask, and ValueError if that is negative.
     """
 
     hosts = LISTEN
@@ -67,6 +68,7 @@ class EcsGateway(Construct):
         image: ecs.ContainerImage | None = None,
         platform: ecr_assets.Platform = ecr_assets.Platform.LINUX_AMD64,
         memory: int = 256,
+        cache_bytes: int | None = None,
     ) -> None:
         super().__init__(scope, id)
         if task_definition.network_mode is not ecs.NetworkMode.AWS_VPC:
@@ -91,6 +93,7 @@ class EcsGateway(Construct):
                 *("--listen", LISTEN),
             ],
             memory_limit_mib=memory,
+            environment=cache_environment(cache_bytes) or None,
             # the others go on without a gateway until it is back; one that cannot start ends the task
             enable_restart_policy=True,
             restart_attempt_period=RESTART_PERIOD,

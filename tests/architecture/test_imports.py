@@ -23,26 +23,30 @@ MAY_IMPORT = {
     "faaskeeper_client": "faaskeeper_client.kazoo_client faaskeeper_client.discovery",
     "faaskeeper_client.addresses": "",
     "faaskeeper_client.prices": "",
+    "faaskeeper_client.plotting": "",
     "faaskeeper_client.wire": "faaskeeper.znode",
-    "faaskeeper_client.gateway": f"faaskeeper {CORE} faaskeeper_client.wire",
+    "faaskeeper_client.gateway": f"faaskeeper {CORE} faaskeeper_client.wire faaskeeper_client.gateway.defaults",
+    "faaskeeper_client.gateway.defaults": "faaskeeper.protocol",
     "faaskeeper_client.discovery": "faaskeeper.protocol faaskeeper.blocks",
     "faaskeeper_client.http": (
         "faaskeeper.znode faaskeeper.storage faaskeeper.blocks "
         "faaskeeper_client.gateway faaskeeper_client.wire faaskeeper_client.addresses faaskeeper_client.prices"
     ),
     "faaskeeper_client.gateway_thread": (
-        f"{CORE} faaskeeper_client.gateway faaskeeper_client.http faaskeeper_client.addresses"
+        f"{CORE} faaskeeper_client.gateway faaskeeper_client.gateway.defaults faaskeeper_client.http "
+        "faaskeeper_client.addresses"
     ),
     "faaskeeper_client.kazoo_client": (
-        "faaskeeper.blocks faaskeeper_client.addresses faaskeeper_client.discovery faaskeeper_client.gateway_thread"
+        "faaskeeper.blocks faaskeeper_client.addresses faaskeeper_client.discovery faaskeeper_client.gateway_thread "
+        "faaskeeper_client.gateway.defaults"
     ),
     "faaskeeper_client.administration": CORE,
     "faaskeeper_client.local": "faaskeeper.protocol faaskeeper_cdk faaskeeper_client.prices",
     "faaskeeper_client.demo": "faaskeeper.blocks faaskeeper_client.gateway_thread faaskeeper_client.local",
     "faaskeeper_client.cli": (
         f"faaskeeper {CORE} faaskeeper_client.addresses faaskeeper_client.administration faaskeeper_client.discovery "
-        "faaskeeper_client.gateway_thread faaskeeper_client.http faaskeeper_client.local faaskeeper_client.prices "
-        "faaskeeper_client.wire"
+        "faaskeeper_client.gateway_thread faaskeeper_client.http faaskeeper_client.local faaskeeper_client.plotting "
+        "faaskeeper_client.prices faaskeeper_client.wire faaskeeper_client.gateway.defaults"
     ),
     "faaskeeper_simulator": "",
     "faaskeeper_simulator.cloud": "faaskeeper.blocks",

@@ -31,6 +31,16 @@ JARS = [
         *("guava", "slf4j-api", "slf4j-nop"),
     )
 ]
+_OF_CURATOR = (
+    "curator-",
+    "zookeeper-",
+    "guava-",
+    "failureaccess-",
+    "slf4j-api-",
+    "commons-io-",
+    "metrics-core-",
+    "netty-",
+)
 GO_PATH = Path("/usr/share/gocode")
 
 
@@ -56,6 +66,30 @@ def curator(place: Place) -> str:
     return "nodes, transactions, locks, semaphore, counters, three caches, group, latch, double barrier"
 
 
+def newer_curator(place: Place) -> str:
+    """Spark's Python package carries the jars of the newest, and a ZooKeeper 3.9.5 client."""
+    need(shutil.which("javac") is not None, "apt-get install openjdk-17-jdk-headless")
+    python = python_with(place.scratch, "spark-4.3.0", "pyspark==4.3.0")
+    home = Path(run(place.scratch, python, "-c", "import pyspark; print(pyspark.__path__[0])").strip())
+    found = [jar for jar in (home / "jars").glob("*.jar") if jar.name.startswith(_OF_CURATOR)]
+    run(place.scratch, "java", "-cp", ":".join(map(str, found)), PROGRAMS / "Curator.java", *place.addresses)
+    return "Curator 5.9.0: the same again"
+
+
+def kazoo_gevent(place: Place) -> str:
+    return _kazoo(place, "gevent", "gevent==26.9.0")
+
+
+def kazoo_eventlet(place: Place) -> str:
+    return _kazoo(place, "eventlet", "eventlet==0.41.3")
+
+
+def _kazoo(place: Place, handler: str, package: str) -> str:
+    python = python_with(place.scratch, f"kazoo-{handler}", "kazoo==2.11.0", package)
+    run(place.scratch, python, PROGRAMS / "kazoo_handlers.py", handler, *place.addresses)
+    return f"kazoo 2.11.0, {package}: nodes, versions, watches, 50 writes under way, transaction, lock, ephemerals"
+
+
 def c(place: Place) -> str:
     need(shutil.which("gcc") is not None, "apt-get install gcc")
     need(Path("/usr/include/zookeeper/zookeeper.h").exists(), "apt-get install libzookeeper-mt-dev")
@@ -74,25 +108,24 @@ def go(place: Place) -> str:
 
 
 def node(place: Place) -> str:
+    _node(place, "node-zookeeper-client@1.1.3", "node_client.js")
+    return "nodes, mkdirp, watches, sequences, transactions, ACLs, ephemerals"
+
+
+def node_addon(place: Place) -> str:
+    _node(place, "zookeeper@7.3.0", "zookeeper_client.js")
+    return "nodes, versions, watches, sequences, ephemerals"
+
+
+def _node(place: Place, package: str, program: str) -> None:
     need(shutil.which("npm") is not None, "install Node.js")
-    folder = cache_directory() / "node-zookeeper-client-1.1.3"
+    folder = cache_directory() / package.replace("@", "-")
     with locked(folder):
         if not folder.exists():
-            made = place.scratch / "npm"
-            run(
-                place.scratch,
-                "npm",
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                made,
-                "node-zookeeper-client@1.1.3",
-            )
+            made = place.scratch / folder.name
+            run(place.scratch, "npm", "install", "--no-audit", "--no-fund", "--prefix", made, package)
             made.rename(folder)
-    environment = {"NODE_PATH": folder / "node_modules"}
-    run(place.scratch, "node", PROGRAMS / "node_client.js", *place.addresses, environment=environment)
-    return "nodes, mkdirp, watches, sequences, transactions, ACLs, ephemerals"
+    run(place.scratch, "node", PROGRAMS / program, *place.addresses, environment={"NODE_PATH": folder / "node_modules"})
 
 
 def aiozk(place: Place) -> str:
@@ -101,7 +134,18 @@ def aiozk(place: Place) -> str:
     return "nodes, versions, sequences, transaction, double barrier, ephemerals"
 
 
-CLIENTS: Sequence[Callable[[Place], str]] = (zkcli, curator, c, go, node, aiozk)
+CLIENTS: Sequence[Callable[[Place], str]] = (
+    zkcli,
+    curator,
+    newer_curator,
+    c,
+    go,
+    node,
+    node_addon,
+    aiozk,
+    kazoo_gevent,
+    kazoo_eventlet,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -135,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
                 result = f"left out: {reason}"
             except (Wrong, AssertionError) as error:
                 wrong, result = True, f"WRONG: {error}"
-            print(f"{client.__name__:<10}{result}", flush=True)
+            print(f"{client.__name__:<15}{result}", flush=True)
     return int(wrong)
 
 

@@ -11,9 +11,9 @@ import pytest
 import faaskeeper.functions.sequencer.batch as batching
 import faaskeeper.storage.journal as journals
 import faaskeeper.znode.apply as applying
+from faaskeeper.blocks.attributes import item_size
 from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.blocks.errors import CancellationReason, TransactionCancelled
-from faaskeeper.storage.commit import item_size
 from faaskeeper.storage.znode_blobs import data_key
 from faaskeeper.storage.znodes import WATCH_DATA, register_watch
 from faaskeeper.znode.errors import Code

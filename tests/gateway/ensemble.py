@@ -17,6 +17,7 @@ from faaskeeper.blocks.aws import Aws, BotoAws, Response
 from faaskeeper.blocks.clock import boot_time
 from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.reaper.function import look_at
+from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_client.gateway.server import Server
 from tests.event_source import EventSource, Record
@@ -86,12 +87,26 @@ class Tap:
 class Served:
     """A gateway on a port of its own. ``around`` may put something between the gateway and its Aws."""
 
-    def __init__(self, aws: Aws, stage: Stage, around: Callable[[Aws], Aws] = lambda aws: aws) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        stage: Stage,
+        around: Callable[[Aws], Aws] = lambda aws: aws,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
         self.tap = Tap(aws)
         self.aws = around(self.tap)
         self.ahead = 0.0
         """Seconds by which the gateway's clock is ahead."""
-        self.gateway = Gateway(self.aws, stage.service, clock=lambda: boot_time() + self.ahead)
+        self.asleep = 0.0
+        """Seconds by which the gateway's other clock is ahead."""
+        self.gateway = Gateway(
+            self.aws,
+            stage.service,
+            clock=lambda: boot_time() + self.ahead,
+            wall=lambda: time.time() + self.asleep,
+            cache_bytes=cache_bytes,
+        )
         self._server = Server(self.gateway)
         self._killed = False
         self.port = 0
@@ -138,8 +153,10 @@ class Ensemble:
         """While it is clear, the sequencer takes nothing more."""
         self.sequencing.set()
 
-    async def gateway(self, around: Callable[[Aws], Aws] = lambda aws: aws) -> Served:
-        served = await Served(self.stage.aws, self.stage, around).start()
+    async def gateway(
+        self, around: Callable[[Aws], Aws] = lambda aws: aws, cache_bytes: int = DEFAULT_CACHE_BYTES
+    ) -> Served:
+        served = await Served(self.stage.aws, self.stage, around, cache_bytes).start()
         self.gateways.append(served)
         return served
 

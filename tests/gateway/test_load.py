@@ -76,6 +76,7 @@ def test_large_data(aws: BotoAws) -> None:
             assert reply.stat.length == len(data)
             for size in (0, 1, 1024, 1025, 32_768, 32_769, LARGE):
                 assert (await a.set("/x", data[:size])).error == OK
+                await b.sync("/x")
                 reply = await b.get("/x")
                 assert reply.data == data[:size]
                 assert reply.stat.length == size

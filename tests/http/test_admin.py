@@ -151,7 +151,11 @@ def test_metrics_have_zookeeper_s_names_and_what_aws_was_asked_for(aws: BotoAws)
             reads = "faaskeeper_gateway_request_duration_seconds_bucket", (("le", "+Inf"), ("operation", "GETD"))
             assert found[reads] == 5
             gets = "faaskeeper_aws_calls_total", (("operation", "query"), ("outcome", "ok"), ("service", "dynamodb"))
-            assert found[gets] - before.get(gets, 0) >= 5
+            assert found[gets] - before.get(gets, 0) >= 1
+            outcomes = [found["faaskeeper_gateway_cache_reads_total", (("outcome", name),)] for name in ("hit", "miss")]
+            assert sum(outcomes) == 5
+            assert outcomes[1] >= 1
+            assert found["faaskeeper_gateway_cache_entries", ()] == 1
             units = "faaskeeper_aws_billed_units_total", (("unit", "read unit"),)
             assert found[units] > before[units]
             cost = "faaskeeper_gateway_cost_dollars_total", ()

@@ -11,7 +11,10 @@ from packaging.utils import canonicalize_name
 from .conftest import ROOT
 
 SAYS = re.compile(r"License :: OSI Approved :: (\w+) ")
-OTHERWISE = {"python-dateutil": "Apache-2.0 or BSD-3-Clause"}
+OTHERWISE = {
+    "matplotlib": "PSF-2.0, as matplotlib words it",
+    "python-dateutil": "Apache-2.0 or BSD-3-Clause",
+}
 """Licences that the metadata do not name; the packages' LICENSE files do."""
 
 
@@ -50,6 +53,7 @@ def test_the_page_lists_what_is_installed() -> None:
         ("The command line", "cli"),
         ("The constructs", "cdk"),
         ("The HTTP port", "http"),
+        ("Charts", "plot"),
     ):
         section = text.partition(f"## {heading}")[2].partition("\n## ")[0]
         listed = dict(re.findall(r"^\| ([\w.-]+) \| ([^|]+?) \|$", section, re.MULTILINE))

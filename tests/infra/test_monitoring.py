@@ -101,6 +101,8 @@ class TestAlarms:
         for name, metric, function in (
             ("SequencerErrors", "Errors", "Sequencer"),
             ("SequencerThrottles", "Throttles", "Sequencer"),
+            ("DirectErrors", "Errors", "Direct"),
+            ("DirectThrottles", "Throttles", "Direct"),
             ("JanitorErrors", "Errors", "Janitor"),
         ):
             namespace, watched_metric, dimensions = only(measured(found[name]))

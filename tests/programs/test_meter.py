@@ -97,7 +97,7 @@ def metered() -> Generator[tuple[EmbeddedCloud, Usage, KazooClient]]:
         service = cloud.deploy("local")
         functions.lead_functions_here()
         aws = BotoAws(session=way.session())
-        with GatewayThread(aws, service) as gateway:
+        with GatewayThread(aws, service, cache_bytes=0) as gateway:
             client = KazooClient(gateway.hosts)
             client.start()
             yield cloud, usage, client

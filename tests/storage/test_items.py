@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Iterator
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
 
-from faaskeeper.blocks.attributes import number
+from faaskeeper.blocks.attributes import item_size, number
 from faaskeeper.blocks.aws import BotoAws
 from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.blocks.transactions import Position
+from faaskeeper.protocol.changes import Changes, digest
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.commit import MAX_TRANSACTION_ITEMS, Plan, plan, transaction
-from faaskeeper.storage.keys import KEY_NAMES, Key, child_key, ephemeral_key, node_key, pack_key, unpack_key, value_key
-from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, event_records, read_events, read_head
+from faaskeeper.storage.keys import (
+    KEY_NAMES,
+    Key,
+    child_key,
+    ephemeral_key,
+    head_key,
+    node_key,
+    pack_key,
+    unpack_key,
+    value_key,
+)
+from faaskeeper.storage.lanes import MAX_LANES, Lane, Lanes
+from faaskeeper.storage.ledger import Head, Subtrees, confirm_complete, event_records, head_of, read_events, read_head
 from faaskeeper.storage.loading import Snapshot, Wanted, load
 from faaskeeper.storage.sessions import list_ephemerals, read_session
 from faaskeeper.storage.znodes import (
@@ -535,3 +548,27 @@ def test_what_changed_is_what_is_written() -> None:
     assert planned.keys == [node_key("/a")]
     values = planned.actions[0]["Update"]["ExpressionAttributeValues"]
     assert set(values) == {":mzxid", ":zxid", ":version", ":data"}
+
+
+def test_the_head_of_a_small_write_stays_within_what_one_write_is_billed_for() -> None:
+    """With all lanes in use, and whatever the transactions before changed."""
+    chance = random.Random(1)
+    changes = Changes.unknown(0)
+    for zxid in range(1, 2000):
+        changes = changes.followed_by(zxid, [digest(f"/{zxid}"), digest(f"/{zxid % 7}")])
+        outcome = (f"{chance.getrandbits(64):016x}", chance.getrandbits(62), Outcome(Code.OK, zxid, None, None))
+        lanes = Lanes(0, tuple(Lane(chance.randbytes(8), zxid, Position(9999, 1)) for _ in range(MAX_LANES)))
+        for outcomes in ((), (outcome,)):
+            head = Head(
+                zxid,
+                zxid - 1,
+                (node_key("/x"),),
+                Position(1 << 66, 1),
+                outcomes,
+                lanes=lanes,
+                changes=changes,
+                queue="0123456789ab",
+            )
+            item = {**head_key().attributes, **head.attributes(), "floor": number(zxid)}
+            assert item_size(item) <= 1024
+            assert head_of(item).changes.between(max(0, zxid - 5), zxid) is not None

@@ -13,10 +13,18 @@ from collections.abc import Callable, Sequence
 from tests.foreign import NotHere, Wrong
 from tests.systems.celery import celery
 from tests.systems.patroni import patroni, patroni_moves
+from tests.systems.spark import spark
 from tests.systems.stage import Stage, stage
 from tests.systems.suites import taskflow, tooz
 
-SYSTEMS: Sequence[Callable[[Stage], str]] = (patroni, patroni_moves, tooz, taskflow, celery)
+SYSTEMS: Sequence[Callable[[Stage], str]] = (
+    patroni,
+    patroni_moves,
+    spark,
+    tooz,
+    taskflow,
+    celery,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

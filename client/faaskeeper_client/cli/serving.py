@@ -19,6 +19,7 @@ from faaskeeper_client.addresses import Address, check_free, tls_context
 from faaskeeper_client.cli.endpoint import DEFAULT_SERVER, takes_service
 from faaskeeper_client.cli.errors import CommandFailed
 from faaskeeper_client.cli.parameters import ADDRESS, FILE
+from faaskeeper_client.gateway.defaults import CACHE_BYTES_VARIABLE, DEFAULT_CACHE_BYTES
 
 if TYPE_CHECKING:
     import ssl
@@ -35,6 +36,7 @@ class Listening:
     address: Address
     tls: ssl.SSLContext | None
     http: HttpOptions | None
+    cache_bytes: int
 
 
 def takes_listening(command: Callable[..., None]) -> Callable[..., None]:
@@ -50,12 +52,13 @@ def takes_listening(command: Callable[..., None]) -> Callable[..., None]:
         http_write: bool,
         http_console: bool,
         http_names: tuple[str, ...],
+        cache_bytes: int,
         verbose: bool,
         **rest: Any,
     ) -> None:
         _log(verbose)
         tls = _tls(tls_cert, tls_key, tls_client_ca)
-        listening = Listening(listen, tls, _http(http, http_write, http_console, http_names))
+        listening = Listening(listen, tls, _http(http, http_write, http_console, http_names), cache_bytes)
         check_free(listen)
         command(listening, **rest)
 
@@ -85,6 +88,16 @@ def takes_listening(command: Callable[..., None]) -> Callable[..., None]:
             multiple=True,
             metavar="NAME",
             help="A name by which browsers may ask, beside addresses and localhost; may be repeated.",
+        ),
+        click.option(
+            "--cache-bytes",
+            type=click.IntRange(min=0),
+            default=DEFAULT_CACHE_BYTES,
+            show_default=True,
+            envvar=CACHE_BYTES_VARIABLE,
+            metavar="BYTES",
+            help=f"What is kept of what was read, to answer from; 0: every read goes to storage. "
+            f"${CACHE_BYTES_VARIABLE} says it too.",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Log connections and sessions."),
     )
@@ -157,6 +170,7 @@ async def _serve(aws: BotoAws, service: Service, listening: Listening) -> None:
         listening.tls,
         listening.http,
         lambda address: print(f"http://{address}/", file=sys.stderr, flush=True),
+        listening.cache_bytes,
     )
 
 

@@ -3,7 +3,8 @@
 ``gateway`` starts, stops and begins anew. Each beginning makes a ``life``: all that the gateway has under one id, of
 parts that know each other only downwards. ``liveness`` beats, ``inbox`` receives and ``replies`` hands on, ``outbox``
 sends, ``observer`` says which zxids may be shown, ``sessions`` and ``watches`` say what is attached and watched here,
-``storage_reads`` reads znodes, ``checks`` and ``missed_outcomes`` look for what nobody tells.
+``storage_reads`` reads znodes, from the ``cache`` while the ``lease`` holds, ``checks`` and ``missed_outcomes`` look
+for what nobody tells.
 
 A client's way through: ``server`` has the socket, ``connection`` the bytes, ``handshake`` the session, ``pipeline`` the
 order of requests, replies and events, ``read_requests`` the answers to reads. A write goes through the outbox to the

@@ -57,7 +57,7 @@ class Checks:
             logger.warning("%s; connections are closed", error)
             self.drop_connections()
             # now that nobody watches, nobody misses them
-            self.observer.complete = max(self.observer.complete, error.floor)
+            self.observer.skip(error.floor)
         except AwsError as error:
             logger.warning("the head cannot be read: %s", error)
 

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_UNANSWERED = 1000
 """Requests of one connection that are taken on; its socket is not read while there are more."""
+_MAX_AT_ONCE = 500
+"""Requests of one packet that are answered before anybody else has a turn: some 30 ms."""
 _MAX_INCOMING_BYTES = 4_000_000
 """Bytes of requests that wait to be taken on, likewise."""
 _LONGEST_SILENCE = 10.0
@@ -118,6 +120,7 @@ class Connection:
         if self.session is not None:
             self._life.sessions.touch(self.session)
         arrived = self._life.clock()
+        at_once = 0
         try:
             for frame in self._frames.feed(data):
                 if isinstance(frame, Command):
@@ -125,6 +128,9 @@ class Connection:
                     return
                 for statistics in (self.statistics, self._host.statistics):
                     statistics.came(frame)
+                if at_once < _MAX_AT_ONCE and self._answers(frame, arrived):
+                    at_once += 1
+                    continue
                 self._incoming.append((frame, arrived))
                 self._incoming_bytes += len(frame)
         except MarshallingError as error:
@@ -132,6 +138,10 @@ class Connection:
             self.close()
             return
         self._arrived.set()
+
+    def _answers(self, frame: bytes, arrived: float) -> bool:
+        """Whether it is answered, in its turn, from what is known already."""
+        return self._pipeline is not None and not self._incoming and self._pipeline.take_at_once(frame, arrived)
 
     def write(self, data: bytes) -> None:
         if self._open:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 
 from faaskeeper.blocks.aws import Aws
@@ -13,6 +14,7 @@ from faaskeeper.blocks.errors import AwsError
 from faaskeeper.blocks.retry import delay
 from faaskeeper.protocol.service import PARAMETER_PREFIX, IncompatibleVersion, InvalidService, Service
 from faaskeeper_client.gateway.connection import Client, Connection
+from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
 from faaskeeper_client.gateway.life import Life, begin
 from faaskeeper_client.gateway.liveness import DeclaredDead
 from faaskeeper_client.gateway.tasks import Tasks
@@ -29,7 +31,8 @@ class Gateway:
     """Without a socket: ``connect`` takes any means of sending frames.
 
     ``clock`` gives seconds and goes on while the machine sleeps, ``entropy`` makes ids and passwords. ``life`` is
-    another object each time the gateway begins anew.
+    another object each time the gateway begins anew. What it answers from memory (``cache_bytes``, 0: nothing) is the
+    present of two seconds ago, by ``clock`` and by ``wall``.
     """
 
     def __init__(
@@ -38,12 +41,16 @@ class Gateway:
         service: Service,
         *,
         clock: Callable[[], float] | None = None,
+        wall: Callable[[], float] = time.time,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
         entropy: random.Random | None = None,
     ) -> None:
         self.service = service
         self.clock = clock or boot_time
         self.connections: dict[Connection, None] = {}
         """In the order in which they came."""
+        self._wall = wall
+        self._cache_bytes = cache_bytes
         self.started = self.clock()
         self.port = 0
         self.secure = False
@@ -101,6 +108,8 @@ class Gateway:
             self._aws,
             self.service,
             clock=self.clock,
+            wall=self._wall,
+            cache_bytes=self._cache_bytes,
             entropy=self._entropy,
             tasks=self.tasks,
             drop_connections=self._drop_connections,

@@ -60,7 +60,7 @@ class LastingWatches:
         does."""
         async with self._one_by_one(kind, path):
             if kind is WatchKind.PERSISTENT:
-                return (await self.storage.node(path, kind)).zxid
+                return await self.storage.stay(path)
             if (kind, path) in self.watches.armed:
                 return self.observer.complete  # what was complete when it was asked for may be before it was armed
             outcome = await self.outbox.submit(Principal(0), WatchSubtree(path, self.gateway_id))

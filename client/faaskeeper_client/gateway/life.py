@@ -15,11 +15,13 @@ from typing import Any
 from faaskeeper.blocks.aws import Aws, Bounded
 from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper.protocol.service import Service
+from faaskeeper_client.gateway.cache import Cache
 from faaskeeper_client.gateway.checks import Checks
 from faaskeeper_client.gateway.claim_check import ClaimCheck
 from faaskeeper_client.gateway.direct import DirectCalls
 from faaskeeper_client.gateway.inbox import Inbox
 from faaskeeper_client.gateway.lasting_watches import LastingWatches
+from faaskeeper_client.gateway.lease import Lease
 from faaskeeper_client.gateway.liveness import Liveness
 from faaskeeper_client.gateway.missed_outcomes import MissedOutcomes
 from faaskeeper_client.gateway.observer import Observer
@@ -53,6 +55,7 @@ class Life:
     inbox: Inbox
     liveness: Liveness
     observer: Observer
+    cache: Cache
     storage: StorageReads
     claim_check: ClaimCheck
     lasting_watches: LastingWatches
@@ -80,6 +83,7 @@ class Life:
             self.liveness.run(),
             self.checks.run(),
             self.missed_outcomes.run(),
+            self.observer.keep_lease(),
         )
 
 
@@ -88,11 +92,14 @@ def begin(
     service: Service,
     *,
     clock: Callable[[], float],
+    wall: Callable[[], float],
     entropy: random.Random,
+    cache_bytes: int,
     tasks: Tasks,
     drop_connections: Callable[[], None],
 ) -> Life:
-    """A life under a new id. ``tasks`` keeps what it leaves to run; ``drop_connections`` closes every connection."""
+    """A life under a new id. ``wall`` gives seconds by another clock than ``clock``. ``tasks`` keeps what it leaves to
+    run; ``drop_connections`` closes every connection."""
 
     def unwatched(kind: WatchKind, path: str) -> None:
         lasting_watches.unwatched(kind, path)
@@ -107,8 +114,9 @@ def begin(
     outbox = Outbox(aws, service, id, entropy, clock, direct, handle)
     liveness = Liveness(aws, service, id, clock)
     sessions = Sessions(clock, liveness.release)
-    observer = Observer(bulk, service, id, watches, sessions)
-    storage = StorageReads(bulk, service, id, watches)
+    cache = Cache(cache_bytes, Lease(clock, wall))
+    observer = Observer(bulk, service, id, watches, sessions, cache)
+    storage = StorageReads(bulk, service, id, watches, cache)
     replies = Replies(observer, outbox, sessions)
     lasting_watches = LastingWatches(
         bulk, service, id, watches=watches, storage=storage, observer=observer, outbox=outbox, tasks=tasks
@@ -126,6 +134,7 @@ def begin(
         inbox=Inbox(aws, service, id, replies.handle),
         liveness=liveness,
         observer=observer,
+        cache=cache,
         storage=storage,
         claim_check=ClaimCheck(bulk, service, id, entropy),
         lasting_watches=lasting_watches,

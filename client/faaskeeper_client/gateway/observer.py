@@ -4,19 +4,27 @@ which its sessions are still its own."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from faaskeeper.blocks.aws import Aws
-from faaskeeper.blocks.errors import AccessDenied
+from faaskeeper.blocks.errors import AccessDenied, AwsError
 from faaskeeper.blocks.retry import delay
+from faaskeeper.protocol.changes import Changes
 from faaskeeper.protocol.messages import ReplyMessage
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.ledger import Head, confirm_complete, may_read, read_events, read_head
 from faaskeeper.storage.sessions import list_gateway_sessions
 from faaskeeper.znode.model import Event
+from faaskeeper_client.gateway.cache import Cache
 from faaskeeper_client.gateway.sessions import Sessions
 from faaskeeper_client.gateway.watches import Watches
 
+logger = logging.getLogger(__name__)
+
+_UNITS_TO_LOOK = 1
+_UNITS_TO_FOLLOW = 8
+"""Read units, about, that it takes to find that nothing has changed, or that something has."""
 _STALE = 60.0
 """Seconds; the events of that time are read at once."""
 
@@ -39,7 +47,9 @@ class Observer:
     in which a session left some gateway.
     """
 
-    def __init__(self, aws: Aws, service: Service, gateway_id: str, watches: Watches, sessions: Sessions) -> None:
+    def __init__(
+        self, aws: Aws, service: Service, gateway_id: str, watches: Watches, sessions: Sessions, cache: Cache
+    ) -> None:
         self.complete = 0
         self.detached_at = 0
         self._aws = aws
@@ -47,17 +57,19 @@ class Observer:
         self._gateway_id = gateway_id
         self._watches = watches
         self._sessions = sessions
+        self._cache = cache
         self._lock = asyncio.Lock()
         self._advanced = float("-inf")
 
-    async def observe(self, zxid: int) -> None:
-        """Returns once ``zxid`` is complete and its events are delivered. Concurrent calls share the work.
-        Raises EventsLost."""
+    async def observe(self, zxid: int, head: Head | None = None) -> None:
+        """Returns once ``zxid`` is complete and its events are delivered. Concurrent calls share the work. ``head``, if
+        it is at hand, was read just now. Raises EventsLost."""
         attempt = 0
         while self.complete < zxid:
             async with self._lock:
-                if self.complete >= zxid or await self._follow(zxid):
+                if self.complete >= zxid or await self._follow(zxid, head):
                     continue
+            head = None
             await asyncio.sleep(delay(attempt))
             attempt += 1
 
@@ -70,10 +82,30 @@ class Observer:
 
     async def catch_up(self) -> Head | None:
         """Observes the present head, which it returns; None before a service's first transaction. Raises EventsLost."""
+        asked = self._cache.lease.reading()
         head = await read_head(self._aws, self._service)
         if head is not None:
-            await self.observe(head.zxid)
+            await self.observe(head.zxid, head)
+            self._cache.lease.renew(asked)
         return head
+
+    async def keep_lease(self) -> None:
+        """Catches up for the cache, while it is worth it. Never returns."""
+        await self._cache.lease.keep(self._look)
+
+    async def _look(self) -> int:
+        before = self.complete
+        try:
+            await self.catch_up()
+        except (AwsError, EventsLost) as error:
+            logger.info("nothing is answered from memory: %s", error)
+        return _UNITS_TO_LOOK if self.complete == before else _UNITS_TO_FOLLOW
+
+    def skip(self, floor: int) -> None:
+        """Events up to zxid ``floor`` are lost, and nobody misses them now."""
+        if floor > self.complete:
+            self._cache.follow(floor, None)
+            self.complete = floor
 
     async def learn(self, news: ReplyMessage) -> None:
         """From the sequencer."""
@@ -89,26 +121,27 @@ class Observer:
             if news.base <= self.complete:
                 await self._succeed(news)
             else:
-                await self._leap(news.zxid, news.detached_at)
+                await self._leap(news.zxid, news.detached_at, news.changes)
 
     async def confirm_sessions(self) -> None:
         """Removes the sessions that have left this gateway up to ``complete``. Raises AwsError."""
         await self._confirm_sessions(self.complete)
 
-    async def _follow(self, zxid: int) -> bool:
+    async def _follow(self, zxid: int, head: Head | None) -> bool:
         """One attempt to get to ``zxid``; False if the ledger is not there yet."""
-        head = await read_head(self._aws, self._service)
+        if head is None:
+            head = await read_head(self._aws, self._service)
         if head is None or head.zxid < zxid:
             return False
         if head.floor > self.complete and len(self._watches):
             raise EventsLost(head.floor, self.complete)
         if zxid <= head.base:
             # a transaction follows only when the one before is known to be complete
-            await self._leap(head.base, head.detached_at)
+            await self._leap(head.base, head.detached_at, head.changes)
             return True
         if not await self._is_complete(head):
             return False
-        await self._leap(head.zxid, head.detached_at)
+        await self._leap(head.zxid, head.detached_at, head.changes)
         return True
 
     async def _is_complete(self, head: Head) -> bool:
@@ -125,21 +158,21 @@ class Observer:
         self.detached_at = max(self.detached_at, news.detached_at)
         for session, epoch in news.detached:
             self._sessions.remove(session, epoch)
-        await self._advance(news.zxid, news.events)
+        await self._advance(news.zxid, news.events, news.changes)
 
-    async def _leap(self, zxid: int, detached_at: int) -> None:
+    async def _leap(self, zxid: int, detached_at: int, changes: Changes | None) -> None:
         """To a complete ``zxid``, over transactions that nobody has told of."""
         # before anything is waited for: whoever joins from now on may be missing in what is listed
         self.detached_at = max(self.detached_at, detached_at)
         if detached_at > self.complete and len(self._sessions):
             await self._confirm_sessions(zxid)
-        await self._advance(zxid, None)
+        await self._advance(zxid, None, changes)
 
     async def _confirm_sessions(self, zxid: int) -> None:
         attached = await list_gateway_sessions(self._aws, self._service, self._gateway_id)
         self._sessions.keep(frozenset(attached), zxid)
 
-    async def _advance(self, zxid: int, events: Sequence[Event] | None) -> None:
+    async def _advance(self, zxid: int, events: Sequence[Event] | None, changes: Changes | None) -> None:
         if zxid <= self.complete:
             return  # while the head was read, news came
         if events is None:
@@ -148,5 +181,6 @@ class Observer:
         for event in events:
             if event.zxid > self.complete:
                 self._watches.fire(event)
+        self._cache.follow(zxid, changes)
         self.complete = max(self.complete, zxid)
         self._advanced = asyncio.get_running_loop().time()

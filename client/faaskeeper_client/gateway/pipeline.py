@@ -32,7 +32,8 @@ from faaskeeper_client.gateway.read_requests import ReadRequests, Result
 from faaskeeper_client.gateway.sessions import LocalSession
 from faaskeeper_client.gateway.watches import Registration
 from faaskeeper_client.wire import responses
-from faaskeeper_client.wire.requests import Auth, Ping, Refused, Request, Sasl
+from faaskeeper_client.wire.decoding import decode, is_plain_read
+from faaskeeper_client.wire.requests import Auth, Exists, GetChildren, GetData, Ping, Refused, Request, Sasl
 
 T = TypeVar("T")
 
@@ -124,6 +125,26 @@ class Pipeline:
             await self._writes.none()
             await self._reads.below(_MAX_READS)
             self._read(request, arrived)
+
+    def take_at_once(self, frame: bytes, arrived: float) -> bool:
+        """Answers a read of what is known already, without any task. False if that cannot be: then it is to be
+        taken like any other."""
+        observer = self._life.observer
+        if self._unanswered or not self._channel.writable.is_set() or not is_plain_read(frame):
+            return False
+        request = decode(frame)
+        body = request.body
+        if self._seen > observer.complete or not isinstance(body, Exists | GetData | GetChildren):
+            return False
+        result = self._read_requests.at_once(body, request.xid)
+        if result is None:
+            return False
+        self._seen = shown = observer.complete
+        self._channel.write(result.encode(shown))
+        for registration, _ in result.registrations:
+            self._life.watches.complete(registration, shown)
+        self._channel.count(request.op, request.xid, shown, arrived)
+        return True
 
     async def answer(self) -> None:
         """Sends the replies in the order of the requests, until the connection is closed. Raises AwsError,

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from faaskeeper.blocks.errors import Unavailable
 from faaskeeper.storage.sessions import list_ephemerals
-from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode import paths
 from faaskeeper.znode.acl import Caller, in_order, masked_for_reader, may_read
 from faaskeeper.znode.errors import Code, ZnodeError
 from faaskeeper.znode.model import OPEN_ACL, Event, EventKind, Identity, Znode
 from faaskeeper.znode.operations import ListChildren, Operation, Outcome
 from faaskeeper_client.gateway.life import Life
+from faaskeeper_client.gateway.node_state import NodeChildren, NodeData, NodeState
 from faaskeeper_client.gateway.set_watches import set_again
 from faaskeeper_client.gateway.tasks import gather
 from faaskeeper_client.gateway.watches import Registration, Watcher, WatchKind
@@ -108,25 +108,45 @@ class ReadRequests:
             await self._life.observer.keep_up()
         return await self._run[type(request.body)](request.xid, request.body)
 
+    def at_once(self, body: Exists | GetData | GetChildren, xid: int) -> Result | None:
+        """The result of what is known already; None if storage has to be asked, or the observer."""
+        kind = WatchKind.CHILD if isinstance(body, GetChildren) else WatchKind.DATA
+        watch = kind if body.watch else None
+        life, path = self._life, body.path or "/"
+        if not life.cache.lease.holds or (watch is not None and not life.watches):
+            return None
+        if isinstance(body, GetData):
+            found = life.cache.data(path, watch and watch.value)
+            return None if found is None else self._data(xid, found, self._begin(kind, path, body.watch))
+        if isinstance(body, GetChildren):
+            known = life.cache.children(path, watch and watch.value)
+            return None if known is None else self._children(xid, body, known, self._begin(kind, path, body.watch))
+        node = life.cache.node(path, watch and watch.value)
+        return None if node is None else self._stat(xid, node, self._begin(kind, path, body.watch))
+
     async def _exists(self, xid: int, body: Exists) -> Result:
         if "\0" in body.path:
             return _error(xid, Code.BAD_ARGUMENTS)
         watching = self._begin(WatchKind.DATA, body.path, body.watch)
         node = await self._life.storage.node(body.path, WatchKind.DATA if body.watch else None)
+        return self._stat(xid, node, watching)
+
+    def _stat(self, xid: int, node: NodeState, watching: Registration | None) -> Result:
         znode = node.znode
         if znode is None:
             return _error(xid, Code.NO_NODE, node.zxid, self._watched(watching, node))
         if not self._may_read(znode):
             return self._refused(xid, Code.NO_AUTH, node, watching)
-        stat = znode.stat
-        return Result(node.zxid, lambda z: responses.stat(xid, z, stat), self._watched(watching, node))
+        return Result(node.zxid, lambda z: responses.stat(xid, z, znode.stat), self._watched(watching, node))
 
     async def _get_data(self, xid: int, body: GetData) -> Result:
         path = body.path or "/"
         watching = self._begin(WatchKind.DATA, path, body.watch)
         if not paths.is_valid(path):
-            return self._refused(xid, Code.NO_NODE, NodeItem(path, {}), watching)
-        found = await self._life.storage.data(path, WatchKind.DATA if body.watch else None)
+            return self._refused(xid, Code.NO_NODE, NodeState(path), watching)
+        return self._data(xid, await self._life.storage.data(path, WatchKind.DATA if body.watch else None), watching)
+
+    def _data(self, xid: int, found: NodeData, watching: Registration | None) -> Result:
         node, znode = found.node, found.node.znode
         if znode is None:
             return self._refused(xid, Code.NO_NODE, node, watching)
@@ -150,19 +170,20 @@ class ReadRequests:
         path = body.path or "/"
         watching = self._begin(WatchKind.CHILD, path, body.watch)
         if not paths.is_valid(path):
-            return self._refused(xid, Code.NO_NODE, NodeItem(path, {}), watching)
-        listing = await self._life.storage.children(path, WatchKind.CHILD if body.watch else None)
-        if listing is None:
+            return self._refused(xid, Code.NO_NODE, NodeState(path), watching)
+        known = await self._life.storage.children(path, WatchKind.CHILD if body.watch else None)
+        if known is None:
             return await self._children_by_sequencer(xid, path, body.with_stat, watching)
-        node, znode = listing.node, listing.node.znode
+        return self._children(xid, body, known, watching)
+
+    def _children(self, xid: int, body: GetChildren, known: NodeChildren, watching: Registration | None) -> Result:
+        node, znode = known.node, known.node.znode
         if znode is None:
             return self._refused(xid, Code.NO_NODE, node, watching)
         if not self._may_read(znode):
             return self._refused(xid, Code.NO_AUTH, node, watching)
         stat = znode.stat if body.with_stat else None
-        return Result(
-            node.zxid, lambda z: responses.children(xid, z, listing.names, stat), self._watched(watching, node)
-        )
+        return Result(node.zxid, lambda z: responses.children(xid, z, known.names, stat), self._watched(watching, node))
 
     async def _get_all_children_number(self, xid: int, body: GetAllChildrenNumber) -> Result:
         """All of one state: the one that was complete before, if nothing counted is newer. Where the tree changes
@@ -216,7 +237,7 @@ class ReadRequests:
         not as it was listed by then, the change that the watch would have seen is at hand."""
         outcome = await self._asker.ask(ListChildren(path))
         if outcome.code is not Code.OK:
-            return self._refused(xid, outcome.code, NodeItem(path, {}), watching)
+            return self._refused(xid, outcome.code, NodeState(path), watching)
         names, stat = outcome.names or (), outcome.stat
         if watching is not None:
             node = await self._life.storage.node(path, WatchKind.CHILD)
@@ -310,10 +331,10 @@ class ReadRequests:
     def _begin(self, kind: WatchKind, path: str, watch: bool) -> Registration | None:
         return self._life.watches.begin(kind, path or "/", self._asker) if watch else None
 
-    def _watched(self, registration: Registration | None, node: NodeItem) -> tuple[tuple[Registration, int], ...]:
+    def _watched(self, registration: Registration | None, node: NodeState) -> tuple[tuple[Registration, int], ...]:
         return () if registration is None else ((registration, node.zxid),)
 
-    def _refused(self, xid: int, code: Code, node: NodeItem, registration: Registration | None) -> Result:
+    def _refused(self, xid: int, code: Code, node: NodeState, registration: Registration | None) -> Result:
         """An error that sets no watch."""
         if registration is not None:
             self._life.watches.cancel(registration)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from faaskeeper.storage.znodes import NodeItem
 from faaskeeper.znode.model import Event, EventKind
 from faaskeeper_client.gateway.life import Life
+from faaskeeper_client.gateway.node_state import NodeState
 from faaskeeper_client.gateway.tasks import gather
 from faaskeeper_client.gateway.watches import Registration, Watcher, WatchKind
 from faaskeeper_client.wire.requests import SetWatches
@@ -22,7 +22,7 @@ class SetAgain(NamedTuple):
     registrations: tuple[tuple[Registration, int], ...]
 
 
-_Rearmed = tuple[NodeItem, Event | None, Registration | None]
+_Rearmed = tuple[NodeState, Event | None, Registration | None]
 
 
 async def set_again(life: Life, watcher: Watcher, wanted: SetWatches, at_once: int) -> SetAgain:
@@ -44,7 +44,7 @@ async def set_again(life: Life, watcher: Watcher, wanted: SetWatches, at_once: i
 
 
 def _rearm_each(life: Life, watcher: Watcher, wanted: SetWatches, since: int) -> list[Coroutine[Any, Any, _Rearmed]]:
-    async def rearm(kind: WatchKind, path: str, news: Callable[[NodeItem], Event | None]) -> _Rearmed:
+    async def rearm(kind: WatchKind, path: str, news: Callable[[NodeState], Event | None]) -> _Rearmed:
         registration = life.watches.begin(kind, path, watcher)
         node = await life.storage.node(path, kind)
         event = news(node)
@@ -60,19 +60,19 @@ def _rearm_each(life: Life, watcher: Watcher, wanted: SetWatches, since: int) ->
     ]
 
 
-def _data_news(node: NodeItem, path: str, since: int) -> Event | None:
+def _data_news(node: NodeState, path: str, since: int) -> Event | None:
     znode = node.znode
     if znode is None:
         return Event(node.zxid, path, EventKind.DELETED)
     return Event(node.zxid, path, EventKind.DATA, znode.acl) if znode.mzxid > since else None
 
 
-def _exist_news(node: NodeItem, path: str) -> Event | None:
+def _exist_news(node: NodeState, path: str) -> Event | None:
     znode = node.znode
     return None if znode is None else Event(node.zxid, path, EventKind.CREATED, znode.acl)
 
 
-def _child_news(node: NodeItem, path: str, since: int) -> Event | None:
+def _child_news(node: NodeState, path: str, since: int) -> Event | None:
     znode = node.znode
     if znode is None:
         return Event(node.zxid, path, EventKind.DELETED)

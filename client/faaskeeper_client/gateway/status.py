@@ -59,6 +59,7 @@ def snapshot(gateway: Gateway) -> four_letter.Snapshot:
         elapsed=int(1000 * now),
         wall=wall,
         secure=gateway.secure,
+        cache=life.cache.statistics,
     )
 
 

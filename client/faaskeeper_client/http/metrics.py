@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from faaskeeper_client.http.gateway_view import GatewayView
 from faaskeeper_client.http.usage import FUNCTIONS_PER_WRITE, Usage
 from faaskeeper_client.wire.four_letter import Snapshot, monitor, operation_name
-from faaskeeper_client.wire.statistics import LATENCY_BOUNDS, Latencies, Recent
+from faaskeeper_client.wire.statistics import LATENCY_BOUNDS, CacheStatistics, Latencies, Recent
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _QUANTILES = (0.5, 0.9, 0.99)
@@ -93,6 +93,7 @@ def _of_the_gateway(snapshot: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "faaskeeper_gateway_zxid", "The last transaction that the gateway knows to be complete.", snapshot.zxid
     )
+    yield from _of_the_cache(snapshot.cache)
     requests = HistogramMetricFamily(
         "faaskeeper_gateway_request_duration_seconds",
         "From a request's arrival at the gateway to its reply, by ZooKeeper's short name of the operation.",
@@ -104,6 +105,24 @@ def _of_the_gateway(snapshot: Snapshot) -> Iterator[Metric]:
     for name, parts in sorted(merged.items()):
         _add_histogram(requests, [name], parts)
     yield requests
+
+
+def _of_the_cache(cache: CacheStatistics) -> Iterator[Metric]:
+    reads = CounterMetricFamily(
+        "faaskeeper_gateway_cache_reads",
+        "Reads that were answered from memory (hit), or by storage (miss), since the gateway last began anew.",
+        labels=["outcome"],
+    )
+    reads.add_metric(["hit"], cache.hits)
+    reads.add_metric(["miss"], cache.misses)
+    yield reads
+    yield CounterMetricFamily(
+        "faaskeeper_gateway_cache_invalidations",
+        "Entries dropped because a transaction changed their znode, or may have.",
+        cache.invalidations,
+    )
+    yield GaugeMetricFamily("faaskeeper_gateway_cache_entries", "Znodes in memory.", cache.entries)
+    yield GaugeMetricFamily("faaskeeper_gateway_cache_bytes", "What they take, about.", cache.bytes)
 
 
 def _of_aws(snapshot: Snapshot, usage: Usage) -> Iterator[Metric]:

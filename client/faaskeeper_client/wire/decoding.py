@@ -41,6 +41,7 @@ from .requests import (
 )
 
 _HEADER = Struct(">ii")
+_PLAIN_READS = frozenset(op.to_bytes(4, "big") for op in (Op.EXISTS, Op.GET_DATA, Op.GET_CHILDREN, Op.GET_CHILDREN2))
 
 
 def decode_connect(frame: bytes) -> ConnectRequest:
@@ -78,6 +79,11 @@ def decode(frame: bytes) -> Request:
         if op == Op.AUTH or op == Op.SASL:
             raise
         return Request(xid, op, Refused(Code.MARSHALLING_ERROR, False, str(error)))
+
+
+def is_plain_read(frame: bytes) -> bool:
+    """Whether it may be an Exists, GetData or GetChildren."""
+    return frame[4:8] in _PLAIN_READS
 
 
 def _path(reader: Reader) -> str:

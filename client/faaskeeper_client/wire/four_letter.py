@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from .jute import INT64
 from .requests import Op
-from .statistics import ServerStatistics, Statistics
+from .statistics import CacheStatistics, ServerStatistics, Statistics
 
 ZOOKEEPER_VERSION = "3.9.5"
 """Whose behaviour a gateway has; clients and tools decide by it what they may use."""
@@ -72,6 +72,7 @@ class Snapshot:
     elapsed: int = 0
     wall: int = 0
     secure: bool = False
+    cache: CacheStatistics = field(default_factory=CacheStatistics)
 
 
 def answer(command: Command, snapshot: Snapshot) -> bytes:
@@ -197,7 +198,8 @@ def _wchp(snapshot: Snapshot) -> str:
 
 
 def _mntr(snapshot: Snapshot) -> str:
-    return "".join(f"zk_{name}\t{value}\n" for name, value in monitor(snapshot).items())
+    cache = {f"cache_{name}": value for name, value in asdict(snapshot.cache).items()}
+    return "".join(f"zk_{name}\t{value}\n" for name, value in {**monitor(snapshot), **cache}.items())
 
 
 def monitor(snapshot: Snapshot) -> dict[str, str | int | float]:

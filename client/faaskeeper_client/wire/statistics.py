@@ -156,3 +156,15 @@ class ServerStatistics(Statistics):
         self.connection_requests += op == Op.CREATE_SESSION
         (self.updates if op in _UPDATES else self.reads).add(self.last_latency)
         self.by_operation.setdefault(op, Latencies()).add(now - arrived)
+
+
+@dataclass(slots=True)
+class CacheStatistics:
+    """What a gateway answers from memory; ZooKeeper has no such thing. ``hits`` are reads that were answered from
+    memory, ``misses`` those that were not. ``invalidations`` are entries that a transaction changed, or may have."""
+
+    hits: int = 0
+    misses: int = 0
+    invalidations: int = 0
+    entries: int = 0
+    bytes: int = 0

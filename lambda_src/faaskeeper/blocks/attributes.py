@@ -37,3 +37,18 @@ def get_string(item: Item, name: str, default: str = "") -> str:
 def get_set(item: Item, name: str) -> frozenset[str]:
     """Empty if the attribute is missing or NULL."""
     return frozenset(item.get(name, {}).get("SS", ()))
+
+
+def item_size(attributes: Item) -> int:
+    """In bytes, as DynamoDB counts it, or a little more."""
+    total = 0
+    for name, value in attributes.items():
+        kind, content = next(iter(value.items()))
+        total += len(name)
+        if kind in ("B", "N"):
+            total += len(content)
+        elif kind == "S":
+            total += len(content) if content.isascii() else len(content.encode())
+        elif kind == "SS":
+            total += sum(len(member) for member in content)
+    return total

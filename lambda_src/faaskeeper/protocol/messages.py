@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from faaskeeper.blocks.errors import InvalidMessage
+from faaskeeper.protocol.changes import Changes, unpack_changes
 from faaskeeper.protocol.service import PROTOCOL_VERSION, IncompatibleVersion, check_version
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.model import OPEN_ACL, Acl, Blob, Data, Event, EventKind, Stat, Stored
@@ -45,6 +46,8 @@ MAX_REQUESTS = 500
 """Of one message."""
 _ENVELOPE = 100
 """Bytes that a message takes at most beside its principals and requests."""
+_MAX_CHANGES_BYTES = 2000
+"""Of the changes that a reply tells: some 200 transactions."""
 MAX_CREDENTIALS = 50
 """Of one connection. Whatever their number, each request is checked by all of them."""
 MAX_CREDENTIAL_CHARACTERS = 16_384
@@ -96,7 +99,8 @@ class ReplyMessage:
     ``zxid`` is complete: all of its transaction and those before are visible. ``events`` are all that fired in
     (``base``, ``zxid``], or None if they must be read from the ledger. ``detached`` are (session, epoch) whose
     connections, if they still exist, must be closed: the session ended or came back elsewhere. ``detached_at`` is the
-    last transaction up to ``zxid`` that closed any, of whichever gateway; without it, ``zxid`` may be.
+    last transaction up to ``zxid`` that closed any, of whichever gateway; without it, ``zxid`` may be. ``changes`` are
+    those up to ``zxid``; None if nothing is known of them.
     """
 
     zxid: int
@@ -105,6 +109,7 @@ class ReplyMessage:
     events: tuple[Event, ...] | None = ()
     detached: tuple[tuple[int, int], ...] = ()
     detached_at: int = 0
+    changes: Changes | None = None
 
 
 def encode_requests(message: RequestMessage) -> str:
@@ -175,6 +180,7 @@ def encode_reply(message: ReplyMessage) -> str:
             "events": None if message.events is None else [pack_event(event) for event in message.events],
             "detached": [list(pair) for pair in message.detached],
             "detached_at": message.detached_at,
+            "changes": base64.b64encode(message.changes.pack(_MAX_CHANGES_BYTES)).decode() if message.changes else "",
         }
     )
 
@@ -199,6 +205,7 @@ def decode_reply(text: str) -> ReplyMessage:
             None if events is None else tuple(unpack_event(event) for event in events),
             tuple((int(session), int(epoch)) for session, epoch in document["detached"]),
             int(document.get("detached_at", document["zxid"])),
+            unpack_changes(base64.b64decode(document.get("changes", ""))),
         )
 
     return _load(text, build)

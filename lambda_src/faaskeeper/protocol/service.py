@@ -13,6 +13,8 @@ ENVIRONMENT_VARIABLE = "FAASKEEPER_SERVICE"
 SERVICE_NAME_VARIABLE = "FAASKEEPER_SERVICE_NAME"
 """Names the service of a program that names none."""
 PARAMETER_PREFIX = "/faaskeeper/"
+CACHE_BYTES_VARIABLE = "FAASKEEPER_CACHE_BYTES"
+"""By it the constructs tell a gateway how much of what it reads it keeps in memory."""
 DATA_VERSION = 1
 """Of what is in tables and bucket. The head of the ledger carries it: whoever does not know it touches nothing."""
 PROTOCOL_VERSION = 1

@@ -8,15 +8,16 @@ register at any time (see ``_Writer.node``).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from faaskeeper.blocks.attributes import Attribute, Item, binary, number, string, string_set
+from faaskeeper.blocks.attributes import Attribute, binary, item_size, number, string, string_set
 from faaskeeper.blocks.fan_out import EVERYBODY
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.candidates import candidate_of
 from faaskeeper.storage.keys import (
+    NODE,
     Key,
     child_key,
     ephemeral_key,
@@ -380,6 +381,12 @@ class _Writer:
         self.plan.units.append(2 * -(-(max(size, before) + key.size + 100) // 1024))
 
 
+def changed_paths(keys: Iterable[Key]) -> Iterator[str]:
+    """Of the znodes that a transaction which writes ``keys`` creates, changes or deletes. All of a znode that reads
+    show changes together with its item: data and ACL, and children with the parent's count."""
+    return (key.full or key.partition for key in keys if (key.table, key.sort) == ("znodes", NODE))
+
+
 def blob_of(node: Znode | None) -> str:
     """The key of the blob that holds the node's data, if one does."""
     return node.data.key if node and isinstance(node.data, Blob) else ""
@@ -407,18 +414,3 @@ def _set_expression(
         parts.append(f"{target} = if_not_exists({source}, :none)")
         values[":none"] = {"NULL": True}
     return f"SET {', '.join(parts)}"
-
-
-def item_size(attributes: Item) -> int:
-    """In bytes, as DynamoDB counts it, or a little more."""
-    total = 0
-    for name, value in attributes.items():
-        kind, content = next(iter(value.items()))
-        total += len(name)
-        if kind in ("B", "N"):
-            total += len(content)
-        elif kind == "S":
-            total += len(content) if content.isascii() else len(content.encode())
-        elif kind == "SS":
-            total += sum(len(member) for member in content)
-    return total

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from faaskeeper.blocks.attributes import Attribute, Item, binary, get_number, get_string, number, string
+from faaskeeper.blocks.attributes import Attribute, Item, binary, get_number, get_string, item_size, number, string
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.errors import AccessDenied, ConditionFailed
 from faaskeeper.blocks.query import query_all
 from faaskeeper.blocks.retry import repeat
 from faaskeeper.blocks.transactions import Position, read_together
+from faaskeeper.protocol.changes import Changes, unpack_changes
 from faaskeeper.protocol.messages import pack_event, pack_outcome, unpack_event, unpack_outcome
 from faaskeeper.protocol.service import DATA_VERSION, Service, check_version
 from faaskeeper.storage.keys import EVENT, SUBTREE, Key, event_sort, head_key, pack_key, unpack_key
@@ -29,6 +30,9 @@ from faaskeeper.znode.paths import Tops
 EVENT_SECONDS = 86_400
 """For which an event record is kept at least. The janitor's floor passes it hours before."""
 _EVENT_RECORD_BYTES = 300_000
+_WRITE_UNIT = 1024
+_BESIDE_CHANGES = 100
+"""Bytes of the head's key, of ``floor``, and of the name of ``changes``, with some to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,8 @@ class Head:
     any: a gateway that has not heard of it must not show it before it knows which sessions it has left. Where it is not
     said, ``zxid`` may be. ``sessions`` is how many there are. ``queue`` names the requests queue that ``applied``
     counts in: in a service restored from a backup it is another one, and its positions start anew. ``lanes`` are the
-    watermarks of direct calls. ``journal`` and ``journal_step`` are there while a transaction is carried out in steps
-    (see ``journal``).
+    watermarks of direct calls. ``changes`` are those up to ``zxid``, as many as there is room for. ``journal`` and
+    ``journal_step`` are there while a transaction is carried out in steps (see ``journal``).
     """
 
     zxid: int
@@ -60,12 +64,13 @@ class Head:
     queue: str = ""
     lanes: Lanes = field(default_factory=Lanes)
     call_outcomes: tuple[tuple[str, int, Outcome], ...] = ()
+    changes: Changes = field(default_factory=lambda: Changes.unknown(0))
     journal: str = ""
     journal_step: int = 0
 
     def attributes(self) -> dict[str, Attribute]:
         """What a transaction sets: neither ``floor``, which is the janitor's, nor the journal."""
-        return {
+        attributes = {
             "version": number(DATA_VERSION),
             "zxid": number(self.zxid),
             "base": number(self.base),
@@ -81,6 +86,8 @@ class Head:
             "queue": string(self.queue),
             "lanes": binary(self.lanes.pack()),
         }
+        room = -(item_size(attributes) + _BESIDE_CHANGES) % _WRITE_UNIT
+        return {**attributes, "changes": binary(self.changes.at(self.zxid).pack(room))}
 
 
 @dataclass(frozen=True)
@@ -119,9 +126,17 @@ def head_of(item: Item) -> Head:
         queue=get_string(item, "queue"),
         # of what a function of the version before wrote down whole nothing is known of lanes
         lanes=unpack_lanes(bytes(item["lanes"]["B"])) if "lanes" in item else Lanes(zxid),
+        changes=_changes_of(item).at(zxid),
         journal=get_string(item, "journal"),
         journal_step=get_number(item, "journal_step"),
     )
+
+
+def _changes_of(item: Item) -> Changes:
+    try:
+        return unpack_changes(bytes(item["changes"]["B"])) or Changes.unknown(0)
+    except (KeyError, ValueError):
+        return Changes.unknown(0)
 
 
 def _pack_outcomes(outcomes: Iterable[tuple[str, int, Outcome]]) -> Attribute:

@@ -40,12 +40,12 @@ def check(run: Run) -> list[Violation]:
         return found
     wanted.finish(ordered.zxid)
     found += wanted.violations
-    shown = clients.Shown(connections)
-    found += clients.check_steps(ordered, shown)
+    present = clients.Present(connections, cached=run.plan.cache_bytes > 0)
+    found += clients.check_steps(ordered, present.shown)
     found += clients.check_times(ordered, connections)
     fired = watches.Fired(ordered.events)
     for connection in connections:
-        found += clients.check_connection(ordered, shown, connection)
+        found += clients.check_connection(ordered, present, connection)
         found += watches.check_watches(fired, wanted, connection)
     found += lives.check_lives(ordered, connections)
     if run.plan.is_calm:

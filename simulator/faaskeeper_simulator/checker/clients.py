@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterator
 
 from faaskeeper.znode.errors import Code
 from faaskeeper.znode.operations import Outcome
+from faaskeeper_client.gateway import lease
 from faaskeeper_client.wire.requests import Sync
 from faaskeeper_simulator.checker.model import timeless
 from faaskeeper_simulator.checker.order import Order
@@ -19,7 +21,7 @@ _OVER = frozenset({Code.SESSION_EXPIRED, Code.SESSION_MOVED})
 
 
 class Shown:
-    """The highest zxid that anybody had been shown by an instant."""
+    """The highest zxid that anybody on ``connections`` had been shown by an instant."""
 
     def __init__(self, connections: list[Connection]) -> None:
         shown = sorted((_when(frame), frame.zxid) for each in connections for frame in each.frames)  # type: ignore[type-var]
@@ -34,7 +36,26 @@ class Shown:
         return self._highest[index - 1] if index else 0
 
 
-def check_connection(order: Order, shown: Shown, connection: Connection) -> Iterator[Violation]:
+class Present:
+    """What a read has to reflect: whatever anybody had been shown before it was asked for; where gateways may answer
+    from memory, whatever anybody at its gateway had been shown, and anybody at all by the time of a lease earlier."""
+
+    def __init__(self, connections: list[Connection], *, cached: bool) -> None:
+        self.shown = Shown(connections)
+        self._cached = cached
+        by_gateway: dict[str, list[Connection]] = defaultdict(list)
+        for connection in connections:
+            by_gateway[connection.gateway].append(connection)
+        self._at = {gateway: Shown(its) for gateway, its in by_gateway.items()}
+
+    def to(self, call: Call) -> int:
+        if not self._cached or not isinstance(call.body, READS):
+            return self.shown.before(call.invoked)
+        here = self._at[call.connection.gateway].before(call.invoked)
+        return max(here, self.shown.before(call.invoked - lease.SECONDS))
+
+
+def check_connection(order: Order, present: Present, connection: Connection) -> Iterator[Violation]:
     last = connection.last_zxid
     for frame in connection.frames:
         zxid, when = frame.zxid, _when(frame)
@@ -48,12 +69,11 @@ def check_connection(order: Order, shown: Shown, connection: Connection) -> Iter
             text = f"zxid {zxid} was shown before it was complete, {until}"
             yield Violation("too early", text, when, (frame,))
         if isinstance(frame, Call):
-            yield from _in_real_time(order, shown, frame)
+            yield from _in_real_time(order, present, frame)
 
 
-def _in_real_time(order: Order, shown: Shown, call: Call) -> Iterator[Violation]:
-    """Whatever anybody had been shown before the request was made, its answer reflects."""
-    known = shown.before(call.invoked)
+def _in_real_time(order: Order, present: Present, call: Call) -> Iterator[Violation]:
+    known = present.to(call)
     assert call.zxid is not None
     if isinstance(call.body, READS):
         for path in read_paths(call.body):

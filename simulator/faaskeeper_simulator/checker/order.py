@@ -171,7 +171,22 @@ class _Lanes:
         earlier = next((lane.applied for lane in before.lanes.lanes if lane.digest == digest), Position(0, 0))
         first = earlier.index + 1 if earlier.sequence_number == applied.sequence_number else 0
         called = self._calls[digest, applied.sequence_number]
+        # what the same call answered before, for it changed nothing, has its place where it was answered
+        while first < applied.index and self._told(called, first) < before.zxid:
+            first += 1
         return [(Position(applied.sequence_number, index), called, index) for index in range(first, applied.index + 1)]
+
+    def _told(self, called: Called, index: int) -> float:
+        """The zxid at which a request was first answered."""
+        number = called.message.requests[index].number
+        return min(
+            (
+                reply.zxid
+                for _, each, reply in self._answers
+                if each is called and any(number == told for told, _ in reply.outcomes)
+            ),
+            default=float("inf"),
+        )
 
     def untraced(self, commits: list[Commit], commit: Commit) -> list[tuple[Entry, Outcome]]:
         """What was answered at the zxid of ``commit`` without a commit of its own."""

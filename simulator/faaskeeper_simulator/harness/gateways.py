@@ -7,6 +7,7 @@ import random
 
 from faaskeeper.blocks.errors import AwsError
 from faaskeeper.protocol.service import Service
+from faaskeeper_client.gateway.defaults import DEFAULT_CACHE_BYTES
 from faaskeeper_client.gateway.gateway import Gateway
 from faaskeeper_simulator.cloud import Cloud, Process
 
@@ -17,7 +18,9 @@ RESTART = (0.2, 5.0)
 class Slot:
     """A place where a gateway runs. ``gateway`` is None while none is up."""
 
-    def __init__(self, cloud: Cloud, service: Service, name: str, *, mortal: bool) -> None:
+    def __init__(
+        self, cloud: Cloud, service: Service, name: str, *, mortal: bool, cache_bytes: int = DEFAULT_CACHE_BYTES
+    ) -> None:
         self.name = name
         self.gateway: Gateway | None = None
         self.process: Process | None = None
@@ -25,6 +28,7 @@ class Slot:
         self._cloud = cloud
         self._service = service
         self._mortal = mortal
+        self._cache_bytes = cache_bytes
         self._chance: random.Random = cloud.loop.stream(f"gateway {name}")
 
     async def keep_up(self) -> None:
@@ -46,6 +50,8 @@ class Slot:
                 self._cloud.client(process),
                 self._service,
                 clock=self._cloud.loop.time,
+                wall=process.clock,
+                cache_bytes=self._cache_bytes,
                 entropy=random.Random(self._chance.getrandbits(64)),
             )
             try:

@@ -30,6 +30,8 @@ class Plan:
     skip: tuple[int, ...] = ()
     direct: bool = True
     """Whether gateways make direct calls; else all writes go by the queue."""
+    cache_bytes: int = 64_000_000
+    """What gateways may answer from memory; 0 turns that off."""
     mortal: bool = False
     """Whether the cloud's faults kill and stall gateways too."""
     patience: float = 600.0
@@ -50,6 +52,7 @@ class Plan:
             pace=chance.choice((1.0, 4.0, 4.0, 10.0)),
             mortal=chance.random() < 0.2,
             direct=chance.random() < 0.8,
+            cache_bytes=chance.choice((0, 10_000, 64_000_000, 64_000_000, 64_000_000)),
         )
 
     @classmethod

@@ -82,7 +82,13 @@ class _World:
         witness.attach(cloud, deployment.service)
         await deployment.create()
         self._slots = [
-            Slot(cloud, deployment.service, f"gateway-{number}", mortal=plan.mortal)
+            Slot(
+                cloud,
+                deployment.service,
+                f"gateway-{number}",
+                mortal=plan.mortal,
+                cache_bytes=plan.cache_bytes,
+            )
             for number in range(1, plan.gateways + 1)
         ]
         keeping = [cloud.loop.create_task(slot.keep_up()) for slot in self._slots]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faaskeeper_simulator.mutants import calling, living, ordering, reading, watching
+from faaskeeper_simulator.mutants import calling, living, ordering, reading, remembering, watching
 from faaskeeper_simulator.mutants.registry import MUTANTS, Mutant
 
-__all__ = ["MUTANTS", "Mutant", "calling", "living", "ordering", "reading", "watching"]
+__all__ = ["MUTANTS", "Mutant", "calling", "living", "ordering", "reading", "remembering", "watching"]

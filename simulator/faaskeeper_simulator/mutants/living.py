@@ -143,7 +143,7 @@ def timers_compare_nothing() -> Iterator[None]:
     schedules(
         "membership",
         kinds=(FaultKind.STALL,),
-        rate=12,
+        rate=40,
         chaos=(Chaos.GATEWAY_KILL, Chaos.CLIENT_KILL),
         timeouts=_SHORT,
         gateways=3,

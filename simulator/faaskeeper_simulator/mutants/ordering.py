@@ -82,7 +82,7 @@ def answers_before_the_commit() -> Iterator[None]:
                 (entry.gateway, entry.request.number, outcome)
                 for entry, outcome in zip(made.entries, made.outcomes, strict=True)
             ]
-            await self._announcer.announce(made.zxid, head.zxid, answers, commit.Watched())
+            await self._announcer.announce(replace(head, zxid=made.zxid), head.zxid, answers, commit.Watched())
         return await real(self, invocation, head, made)
 
     with patch.object(Sequencer, "commit", commit_late):
@@ -229,7 +229,7 @@ def newer_state_is_taken_for_poison() -> Iterator[None]:
     async def refuse(self: Sequencer, invocation: Invocation, head: Head, made: batch.Batch) -> Head | None:
         if made.plan is None and all(outcome.code.name == "SYSTEM_ERROR" for outcome in made.outcomes):
             answers = [(made.entries[0].gateway, made.entries[0].request.number, made.outcomes[0])]
-            await self._announcer.announce(head.zxid, head.zxid, answers, commit.Watched())
+            await self._announcer.announce(head, head.zxid, answers, commit.Watched())
             return head
         return await real(self, invocation, head, made)
 

@@ -64,6 +64,7 @@ def schedules(
     pace: float = 4.0,
     patience: float = 600.0,
     direct: bool = False,
+    cache_bytes: int = 0,
 ) -> Plans:
     """Plans with these faults alone, at ``rate`` times their usual rates: what a mutant needs shows sooner."""
     rates = tuple((kind, min(1.0, RATES[kind] * rate)) for kind in kinds)
@@ -79,4 +80,5 @@ def schedules(
         pace=pace,
         patience=patience,
         direct=direct,
+        cache_bytes=cache_bytes,
     )

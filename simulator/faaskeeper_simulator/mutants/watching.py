@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -97,8 +98,9 @@ def events_do_not_wait_for_the_reply() -> Iterator[None]:
 
 @mutant("complete and cursor are published after delivery", schedules(kinds=_SLOW, rate=6, gateways=3, clients=6))
 def complete_is_published_too_soon() -> Iterator[None]:
-    async def advance(self: Observer, zxid: int, events: Sequence[Event] | None) -> None:
+    async def advance(self: Observer, zxid: int, events: Sequence[Event] | None, changes: Any) -> None:
         before, self.complete = self.complete, zxid
+        self._cache.follow(zxid, changes)
         if events is None:
             events = await observers.read_events(self._aws, self._service, before, zxid) if self._watches else ()
         for event in events:
@@ -120,7 +122,7 @@ def observe_trusts_the_head() -> Iterator[None]:
 
 @mutant("Before a gateway gives a session anything above complete, it observes it", schedules(kinds=_SLOW, rate=6))
 def observe_is_skipped() -> Iterator[None]:
-    async def observe(self: Observer, zxid: int) -> None:
+    async def observe(self: Observer, zxid: int, head: Any = None) -> None:
         return
 
     with patch.object(Observer, "observe", observe):
@@ -131,8 +133,8 @@ def observe_is_skipped() -> Iterator[None]:
 def news_are_taken_for_all_there_is() -> Iterator[None]:
     real = Observer.learn
 
-    async def learn(self: Observer, zxid: int, base: int, events: Sequence[Event] | None) -> None:
-        await real(self, zxid, min(base, self.complete), events)
+    async def learn(self: Observer, news: ReplyMessage) -> None:
+        await real(self, replace(news, base=min(news.base, self.complete)))
 
     with patch.object(Observer, "learn", learn):
         yield

@@ -13,6 +13,7 @@ from faaskeeper_simulator.workloads.locks import Locks
 from faaskeeper_simulator.workloads.membership import Membership
 from faaskeeper_simulator.workloads.mirror import Mirror
 from faaskeeper_simulator.workloads.moves import Moves
+from faaskeeper_simulator.workloads.polls import Polls
 from faaskeeper_simulator.workloads.ready import Ready
 from faaskeeper_simulator.workloads.registers import Registers
 from faaskeeper_simulator.workloads.sequences import Sequences
@@ -31,6 +32,7 @@ CATALOG: dict[str, type[Workload]] = {
         Membership,
         Mirror,
         Moves,
+        Polls,
         Ready,
         Registers,
         Sequences,

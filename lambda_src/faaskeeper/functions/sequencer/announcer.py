@@ -21,6 +21,7 @@ from faaskeeper.protocol.messages import ReplyMessage, encode_reply, is_gateway,
 from faaskeeper.protocol.service import Service
 from faaskeeper.storage.commit import Watched
 from faaskeeper.storage.keys import node_key
+from faaskeeper.storage.ledger import Head
 from faaskeeper.storage.loading import batch_get
 from faaskeeper.znode.operations import Outcome
 
@@ -63,16 +64,14 @@ class Announcer:
 
     async def announce(
         self,
-        zxid: int,
+        head: Head,
         base: int,
         outcomes: Iterable[tuple[str, int, Outcome]],
         watched: Watched,
         detached: Iterable[tuple[str, int, int]] = (),
-        *,
-        detached_at: int,
     ) -> None:
-        """Replies ``outcomes``, as (gateway, request number, outcome), and hints. Returns when SQS has all replies. For
-        the rest see Head. Raises AwsError."""
+        """Replies ``outcomes``, as (gateway, request number, outcome), and hints: what came of the transactions of
+        (``base``, ``head.zxid``]. Returns when SQS has all replies. For the rest see Head. Raises AwsError."""
         events = watched.events if _fits(watched) else None
         by_gateway: dict[str, list[tuple[int, Outcome]]] = defaultdict(list)
         cut: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -80,7 +79,9 @@ class Announcer:
             by_gateway[gateway].append((number, outcome))
         for gateway, session, epoch in detached:
             cut[gateway].append((session, epoch))
-        plain = ReplyMessage(zxid, base, events=events, detached_at=detached_at)
+        plain = ReplyMessage(
+            head.zxid, base, events=events, detached_at=head.detached_at, changes=head.changes.at(head.zxid)
+        )
         sending = [
             self._send(gateway, replace(plain, outcomes=tuple(part), detached=tuple(cut.get(gateway, ()))))
             for gateway in sorted(by_gateway.keys() | cut.keys())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
+from faaskeeper.blocks.attributes import item_size
 from faaskeeper.blocks.aws import Aws
 from faaskeeper.blocks.committer import Committer
 from faaskeeper.blocks.errors import TooLarge
@@ -19,9 +20,10 @@ from faaskeeper.blocks.transactions import Position
 from faaskeeper.functions.metrics import FunctionMetrics
 from faaskeeper.functions.sequencer.announcer import Announcer, Keep
 from faaskeeper.functions.sequencer.batch import Batch, Entry, build_batch
+from faaskeeper.protocol.changes import digest
 from faaskeeper.protocol.messages import outcome_size
 from faaskeeper.protocol.service import Service
-from faaskeeper.storage.commit import MAX_ITEM_BYTES, Plan, Watched, item_size, plan, transaction
+from faaskeeper.storage.commit import MAX_ITEM_BYTES, Plan, Watched, changed_paths, plan, transaction
 from faaskeeper.storage.journal import (
     Journal,
     abandoning,
@@ -133,7 +135,7 @@ class Sequencer:
             if not await confirm_complete(self._aws, self._service, head, ()):
                 return None
             self._count(batch)
-            await self._announcer.announce(head.zxid, head.zxid, answers, Watched(), detached_at=head.detached_at)
+            await self._announcer.announce(head, head.zxid, answers, Watched())
             return head
         following = self._following(head, batch, tuple(batch.plan.keys), answers)
         written = await self._write(invocation, batch.plan, head, following)
@@ -141,9 +143,7 @@ class Sequencer:
             return None
         self._count(batch)
         self._metrics.set("Sessions", following.sessions)
-        await self._announcer.announce(
-            batch.zxid, head.zxid, answers, batch.plan.watched, batch.detached, detached_at=following.detached_at
-        )
+        await self._announcer.announce(following, head.zxid, answers, batch.plan.watched, batch.detached)
         return written
 
     def _following(
@@ -160,6 +160,7 @@ class Sequencer:
             detached_at=batch.zxid if batch.detached else head.detached_at,
             sessions=head.sessions + batch.sessions,
             queue=self._queue,
+            changes=head.changes.followed_by(batch.zxid, map(digest, changed_paths(keys))),
         )
         if not batch.entries:
             return following
@@ -254,9 +255,7 @@ class Sequencer:
             subtrees = await self._of_subtrees(head)
             gateways = frozenset[str]().union(*(subtrees.watching_above(event.path) for event in events))
             watched = Watched(tuple(events), tuple(sorted(sets)), gateways)
-        await self._announcer.announce(
-            head.zxid, head.base, answers, watched, head.detached, detached_at=head.detached_at
-        )
+        await self._announcer.announce(head, head.base, answers, watched, head.detached)
 
 
 def _small(outcomes: tuple[tuple[str, int, Outcome], ...]) -> tuple[tuple[str, int, Outcome], ...]:

@@ -1,0 +1,1 @@
+"""This service beside a real ZooKeeper and the published FaaSKeeper: ``make compare``."""
