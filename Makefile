@@ -5,7 +5,7 @@ CDK := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/cdk
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help venv node check release demo clients bench bench-calls bench-cold bench-reads latency load test lint synth synth-all local cli-page snapshots clean
+.PHONY: help venv node check release demo clients bench bench-calls bench-cold bench-reads latency load test lint synth synth-all local cli-page cost-page snapshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -64,6 +64,9 @@ synth: venv node ## the CloudFormation template of every tier, in cdk.out/TIER
 
 cli-page: venv ## bring docs/cli.md, made from the commands, up to date
 	@$(PY) -m scripts.cli_page
+
+cost-page: venv ## bring the figures of docs/cost.md and README.md up to date
+	@$(PY) -m scripts.cost_page
 
 snapshots: venv ## bring the reviewed template of each tier up to date
 	$(PY) -m tests.infra.snapshots
