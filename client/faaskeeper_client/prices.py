@@ -84,7 +84,7 @@ class Tier:
     sequencer_memory: int = 1024
     worker_memory: int = 512
     tracing: bool = False
-    alarm_metrics: int = 28
+    alarm_metrics: int = 30
     customer_managed_key: bool = False
     keeps_warm: bool = True
     recovery: bool = True

@@ -59,7 +59,7 @@ def test_all_is_there_and_goes_on(
     target = cloud.deploy("restored", account=deployed.session.get_credentials().access_key)
     stats: dict[str, Any] = {}
     with GatewayThread(aws, deployed.service) as thread:
-        clients = [KazooClient(thread.hosts, timeout=timeout) for timeout in (4.0, 40.0)]
+        clients = [KazooClient(thread.hosts, timeout=timeout) for timeout in (10.0, 40.0)]
         for client in clients:
             client.start()
         first, second = clients

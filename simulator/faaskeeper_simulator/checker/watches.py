@@ -146,7 +146,7 @@ def check_watches(fired: Fired, reads: Reads, connection: Connection) -> Iterato
             yield Violation("watch", f"this came before {event}", when, (connection, frame, *early))
             return
         if isinstance(frame, Call) and isinstance(frame.body, SetWatches):
-            for text in _set_anew(stream, fired, reads.missed[frame], frame, early):
+            for text in _set_anew(stream, fired, reads.missed.get(frame, set()), frame, early):
                 yield Violation("watch", text, when, (connection, frame, *early))
             early = []
         elif isinstance(frame, Call):
