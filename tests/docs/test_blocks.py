@@ -187,7 +187,7 @@ def run_line(line: str, place: Place, capfd: pytest.CaptureFixture[str]) -> None
                 body = '{"requestContext": {}}'
                 sent = place.session.client("sqs").send_message(QueueUrl=place.service.dead_letters, MessageBody=body)
                 arguments = [sent["MessageId"] if each == "ID" else each for each in arguments]
-            if arguments[0] in ("get", "tree"):
+            if arguments[0] in ("get", "tree") and "--service" not in arguments:
                 arguments += ["--server", place.gateway.hosts]
             status = main(arguments)
             assert status == 0, capfd.readouterr().err
