@@ -40,7 +40,7 @@ MAY_IMPORT = {
         "faaskeeper.blocks faaskeeper_client.addresses faaskeeper_client.discovery faaskeeper_client.gateway_thread "
         "faaskeeper_client.gateway.defaults"
     ),
-    "faaskeeper_client.administration": CORE,
+    "faaskeeper_client.administration": f"{CORE} faaskeeper_client.addresses",
     "faaskeeper_client.local": "faaskeeper.protocol faaskeeper_cdk faaskeeper_client.prices",
     "faaskeeper_client.demo": "faaskeeper.blocks faaskeeper_client.gateway_thread faaskeeper_client.local",
     "faaskeeper_client.cli": (

@@ -75,6 +75,23 @@ def test_a_service_nobody_used(status: Status, troubled: Deployed) -> None:
     assert (found["healthy"], found["zxid"], found["gateways"], found["sessions"]) == (True, "0x0", [], 0)
 
 
+def test_what_a_gateway_answers_from_memory(status: Status, gateway: GatewayThread, zk: KazooClient) -> None:
+    zk.ensure_path("/status-memory")
+    for _ in range(200):
+        zk.get("/status-memory")
+    found = read(status("--json", "--gateway", gateway.hosts))["memory"][gateway.hosts]
+    assert found["hits"] >= 100
+    assert found["entries"] >= 1
+    (line,) = [line for line in status("--gateway", gateway.hosts).out.splitlines() if line.startswith("memory")]
+    assert re.fullmatch(
+        rf"memory        at {gateway.hosts}: \d+ of \d+ reads \(\d+%\), \d+ entries in \d+ bytes, \d+ invalidations",
+        line,
+    )
+    nobody = status("--gateway", "127.0.0.1:1")
+    assert nobody.status == 1
+    assert nobody.err.startswith("faaskeeper: no gateway answers at 127.0.0.1:1: ")
+
+
 def test_a_write_stall_and_its_end(status: Status, troubled: Deployed) -> None:
     functions, queues = troubled.session.client("lambda"), troubled.session.client("sqs")
     (mapping,) = [

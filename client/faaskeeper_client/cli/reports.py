@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from faaskeeper.storage.ledger import Head
 from faaskeeper_client.administration.dead_letters import Letter
@@ -14,8 +14,11 @@ from faaskeeper_client.administration.sessions import Listed
 from faaskeeper_client.administration.status import Status
 from faaskeeper_client.cli.output import JsonObject, show_table, table, when
 
+Memory = Mapping[str, Mapping[str, int]]
+"""By the address of a gateway, the figures of ``administration.memory``."""
 
-def status_json(status: Status) -> JsonObject:
+
+def status_json(status: Status, memory: Memory) -> JsonObject:
     """Ages are in seconds, timeouts in ms."""
     counts = _sessions_by_gateway(status)
     return {
@@ -47,6 +50,7 @@ def status_json(status: Status) -> JsonObject:
             for gateway in status.gateways
         ],
         "sessions": len(status.sessions),
+        "memory": {address: dict(figures) for address, figures in memory.items()},
         "lastErrors": [
             {"time": error.time.isoformat(), "logger": error.logger, "message": error.message}
             for error in status.errors
@@ -54,7 +58,7 @@ def status_json(status: Status) -> JsonObject:
     }
 
 
-def status_parts(status: Status) -> Iterator[list[tuple[str, str]]]:
+def status_parts(status: Status, memory: Memory) -> Iterator[list[tuple[str, str]]]:
     """Lines, as ``show_parts`` takes them."""
     requests, timers, problems = status.requests, status.timers, status.problems
     age = "" if status.age is None else f", the oldest for {status.age:g} s"
@@ -75,6 +79,14 @@ def status_parts(status: Status) -> Iterator[list[tuple[str, str]]]:
         head, *lines = table([("GATEWAY", "STATE", "BEAT", "TIMEOUT", "SESSIONS"), *rows])
         yield [(f"  {head}", "bold")]
         yield from ([(f"  {line}", "")] for line in lines)
+    for address, figures in memory.items():
+        reads = figures["hits"] + figures["misses"]
+        share = f" ({figures['hits'] / reads:.0%})" if reads else ""
+        text = (
+            f"{figures['hits']} of {reads} reads{share}, {figures['entries']} entries in {figures['bytes']} bytes, "
+            f"{figures['invalidations']} invalidations"
+        )
+        yield [(f"{'memory':<14}", "dim"), (f"at {address}: {text}", "")]
     yield [(f"{'last errors':<14}", "dim"), (str(len(status.errors) or f"none in {HOURS} h"), "")]
     yield from ([(f"  {error.time:%H:%M:%S} {error.logger}: {error.message}", "red")] for error in status.errors)
 

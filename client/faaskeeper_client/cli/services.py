@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from faaskeeper import page
+from faaskeeper_client.addresses import Address
 from faaskeeper_client.cli.endpoint import takes_service
 from faaskeeper_client.cli.errors import CommandFailed
 from faaskeeper_client.cli.output import progress, show_json, show_lines
-from faaskeeper_client.cli.parameters import SECONDS, as_json
+from faaskeeper_client.cli.parameters import ADDRESS, SECONDS, as_json
 
 if TYPE_CHECKING:
     from faaskeeper.blocks.aws import Aws
@@ -59,19 +60,32 @@ def sessions(service: str, region: str | None, as_json: bool) -> None:
 @click.option(
     "--patience", type=SECONDS, default=10.0, metavar="S", help="How long waiting requests may stand still, in seconds."
 )
+@click.option(
+    "--gateway",
+    "gateways",
+    type=ADDRESS,
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Tell also how many reads the gateway there answers from memory. May be repeated.",
+)
 @as_json
 @takes_service
-def status(service: str, region: str | None, patience: float, as_json: bool) -> None:
+def status(service: str, region: str | None, patience: float, gateways: Sequence[Address], as_json: bool) -> None:
     """Tell whether a service works. Exit status 1 if it does not."""
+    from faaskeeper_client.administration.memory import NoGateway, read_memory
     from faaskeeper_client.administration.status import read_status
     from faaskeeper_client.cli.output import show_parts
     from faaskeeper_client.cli.reports import status_json, status_parts
 
     found = _on(service, region, lambda aws, service: read_status(aws, service, patience))
+    try:
+        memory = {str(address): asyncio.run(read_memory(address)) for address in gateways}
+    except NoGateway as error:
+        raise CommandFailed(str(error)) from None
     if as_json:
-        show_json(status_json(found))
+        show_json(status_json(found, memory))
     else:
-        show_parts(status_parts(found))
+        show_parts(status_parts(found, memory))
     if found.problems:
         raise CommandFailed(f"service {service} is not healthy")
 
