@@ -546,8 +546,9 @@ class TestErrors:
 
     def test_interrupted(self, gateway: GatewayThread) -> None:
         """While it waits for a server that does not answer."""
-        silent = socket.create_server(("127.0.0.1", 0))
-        with silent, running("ls", "/", "--server", f"127.0.0.1:{silent.getsockname()[1]}") as process:
+        # at an address where clients of other tests, whose servers are gone, do not knock
+        silent = socket.create_server(("127.0.0.2", 0))
+        with silent, running("ls", "/", "--server", f"127.0.0.2:{silent.getsockname()[1]}") as process:
             silent.accept()
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -234,12 +234,17 @@ def create(
         if parents:
             _make_parents(zookeeper, path, acl)
         made, found = zookeeper.call(call)
-        if as_json:
-            show_json({"path": made, "stat": stat_fields(found)})
-        else:
-            show(made)
+
+        def tell() -> None:
+            if as_json:
+                show_json({"path": made, "stat": stat_fields(found)})
+            else:
+                show(made)
+
         if hold:
-            _until_interrupted(zookeeper)
+            _until_interrupted(zookeeper, tell)
+        else:
+            tell()
 
 
 def _make_parents(zookeeper: ZooKeeper, path: str, acl: Sequence[Acl]) -> None:
@@ -383,9 +388,11 @@ def _all(results: Iterable[object], *, unless: Code) -> None:
             raise result
 
 
-def _until_interrupted(zookeeper: ZooKeeper) -> None:
-    print("held until Ctrl-C", file=sys.stderr, flush=True)
+def _until_interrupted(zookeeper: ZooKeeper, tell: Callable[[], None]) -> None:
+    """An interrupt that comes while it tells is the end that was waited for too."""
     try:
+        tell()
+        print("held until Ctrl-C", file=sys.stderr, flush=True)
         for _ in zookeeper.events():
             continue
     except KeyboardInterrupt:
