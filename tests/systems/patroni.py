@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from kazoo.client import KazooClient
+
 from tests.foreign import Wrong, need, run
+from tests.systems.daemon import free_port
 from tests.systems.stage import Stage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "patroni"
@@ -60,7 +62,7 @@ def patroni_moves(stage: Stage) -> str:
     with _cluster(stage, server, str(source)) as cluster:
         leader = cluster.until("a leader and a streaming replica", cluster.complete, _LONGEST_BOOTSTRAP)
         leader.sql("CREATE TABLE beats (at timestamptz)")
-        cluster.configure(ttl=_TTL, loop_wait=_LOOP, retry_timeout=5)
+        leader = cluster.hurry(str(source))
         run(
             stage.scratch,
             *(sys.executable, "-m", "faaskeeper_client.cli", "import", "/service", "--overwrite"),
@@ -88,7 +90,8 @@ def _worst_days(stage: Stage, cluster: Cluster) -> str:
     cluster.until("the replica has the row", lambda: replica.sql("SELECT balance FROM accounts") == "100")
 
     idle = stage.bill_of(lambda: time.sleep(stage.idle_seconds))
-    cluster.configure(ttl=_TTL, loop_wait=_LOOP, retry_timeout=5)
+    leader = cluster.hurry(stage.hosts)
+    replica = cluster.other(leader)
     with Witness(cluster.members) as witness:
         took = cluster.switch(leader, replica)
         leader, replica = replica, leader
@@ -130,8 +133,8 @@ class Member:
     """PostgreSQL's programs."""
     hosts: str
     as_user: tuple[str, ...]
-    rest_port: int = field(default_factory=lambda: _free_port())
-    port: int = field(default_factory=lambda: _free_port())
+    rest_port: int = field(default_factory=free_port)
+    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -301,10 +304,36 @@ class Cluster:
         """As ``patronictl edit-config`` does."""
         self.members[0].rest("/config", settings, "PATCH")
 
+    def hurry(self, hosts: str) -> Member:
+        """To a ttl and a loop that let the test end soon. Patroni ends its session for another ttl, and so lets go of
+        the leader's znode: only when all have new sessions is there a leader again, who is returned."""
+        client = KazooClient(hosts)
+        client.start()
+        try:
+            before = self._owners(client)
+            self.configure(ttl=_TTL, loop_wait=_LOOP, retry_timeout=5)
+            self.until("new sessions", lambda: not before & self._owners(client) and len(self._owners(client)) == 2, 60)
+        finally:
+            client.stop()
+            client.close()
+        return self.until("a leader and a streaming replica", self.complete, 60)
+
+    def _owners(self, client: KazooClient) -> set[int]:
+        """The sessions that own znodes of the cluster; with the leader's they are two."""
+        owners: set[int] = set()
+        for path in ("leader", "members/one", "members/two"):
+            stat = client.exists(f"/service/accounts/{path}")
+            owners.add(stat.ephemeralOwner if stat else 0)
+        return owners
+
     def switch(self, leader: Member, candidate: Member) -> float:
         """As ``patronictl switchover`` does; the seconds it took until both had their new places."""
         began = time.monotonic()
-        leader.rest("/switchover", {"leader": leader.name, "candidate": candidate.name})
+        try:
+            leader.rest("/switchover", {"leader": leader.name, "candidate": candidate.name})
+        except urllib.error.HTTPError as error:
+            logs = "\n".join(self._end_of_log(member) for member in self.members)
+            raise Wrong(f"the switchover: {error}: {error.read().decode()}\n{logs}") from error
         self.until("the switchover", lambda: self.complete() is candidate, 60)
         return time.monotonic() - began
 
@@ -367,10 +396,3 @@ def _cluster(stage: Stage, server: Path, hosts: str) -> Generator[Cluster]:
 def _newest_server() -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     return found[-1] if found else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
